@@ -1,0 +1,89 @@
+"""Release pipelines: the phases that a change goes through, and what makes one valid."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from app.domain.features import (
+    conditions_problems,
+    description_problems,
+    duplicate_problems,
+    environment_problems,
+    name_problems,
+)
+from app.domain.problems import FieldProblem
+from app.domain.targeting import Condition, Context, all_match
+
+MAX_PHASES = 50
+MAX_PHASE_RULES = 50
+MAX_BAKE_TIME = timedelta(days=90)
+MAX_APPROVALS = 20
+
+
+class ReleaseRule(Struct, frozen=True):
+    """Admits the contexts of its environments (at least one) that match all its conditions."""
+
+    environments: tuple[str, ...]
+    conditions: tuple[Condition, ...] = ()
+
+    def admits(self, environment: str, context: Context) -> bool:
+        """Whether a context in an environment is admitted."""
+        return environment in self.environments and all_match(self.conditions, context)
+
+
+class Phase(Struct, frozen=True):
+    """One step of a pipeline: whom it releases to (rules, OR), who must agree first, and how long it bakes."""
+
+    id: str
+    name: str
+    rules: tuple[ReleaseRule, ...]
+    bake_time: timedelta = timedelta(0)
+    required_approvals: int = 0
+    prevent_self_approval: bool = False
+
+
+class Pipeline(Struct, frozen=True):
+    """An ordered list of phases that features are attached to."""
+
+    id: str
+    name: str
+    description: str | None
+    phases: tuple[Phase, ...]
+    created_at: datetime
+    revision: int = 1
+
+
+def pipeline_problems(pipeline: Pipeline, environments: Sequence[str]) -> Iterator[FieldProblem]:
+    """Everything that is wrong with a pipeline where those environments exist, by the paths of its input."""
+    yield from name_problems(pipeline.name, ("name",))
+    yield from description_problems(pipeline.description, ("description",))
+    if not pipeline.phases:
+        yield FieldProblem(("phases",), "Give the pipeline at least one phase.")
+    if len(pipeline.phases) > MAX_PHASES:
+        yield FieldProblem(("phases",), f"Use at most {MAX_PHASES} phases.")
+        return
+    for index, phase in enumerate(pipeline.phases):
+        yield from _phase_problems(phase, environments, ("phases", str(index)))
+    yield from duplicate_problems([phase.name for phase in pipeline.phases], ("phases",))
+
+
+def _phase_problems(phase: Phase, environments: Sequence[str], path: tuple[str, ...]) -> Iterator[FieldProblem]:
+    yield from name_problems(phase.name, (*path, "name"))
+    if not phase.rules:
+        yield FieldProblem((*path, "rules"), "Give the phase at least one release rule.")
+    if len(phase.rules) > MAX_PHASE_RULES:
+        yield FieldProblem((*path, "rules"), f"Use at most {MAX_PHASE_RULES} release rules.")
+        return
+    for index, rule in enumerate(phase.rules):
+        at = (*path, "rules", str(index))
+        if not rule.environments:
+            yield FieldProblem((*at, "environments"), "Name at least one environment.")
+        yield from environment_problems(rule.environments, environments, (*at, "environments"))
+        yield from conditions_problems(rule.conditions, (*at, "conditions"))
+    if phase.bake_time < timedelta(0):
+        yield FieldProblem((*path, "bakeTime"), "A bake time cannot be negative.")
+    if phase.bake_time > MAX_BAKE_TIME:
+        yield FieldProblem((*path, "bakeTime"), f"Use a bake time of at most {MAX_BAKE_TIME.days} days.")
+    if not 0 <= phase.required_approvals <= MAX_APPROVALS:
+        yield FieldProblem((*path, "requiredApprovals"), f"Ask for 0 to {MAX_APPROVALS} approvals.")
