@@ -8,7 +8,7 @@ width) must come back exactly as it went in, which BSON does not promise.
 Every change is one `replace` where id and revision match. There are no transactions, change streams or find-and-modify.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -35,8 +35,8 @@ class Index(Struct, frozen=True):
 class Query(Struct, frozen=True):
     """Documents whose keys equal all of `equal` and lie in `range`, sorted by one key.
 
-    `above` and `below` bound the sort key, `at_least` and `at_most` do so inclusively. Documents without the sort key are
-    not found. Sort by a key that is unique, or the order of equals is open.
+    `above` and `below` bound the sort key, `at_least` and `at_most` do so inclusively. Documents without the sort key
+    are not found. Sort by a key that is unique, or the order of equals is open.
     """
 
     sort: str
@@ -104,8 +104,8 @@ class Store(Protocol):
 # `page_key` is started (or created) milliseconds and id in one sortable string: a keyset page needs one comparison, one
 # index, and no `$or`.
 INDEXES: Mapping[str, tuple[Index, ...]] = {
-    "environments": (Index(("position",)),),
-    "pipelines": (Index(("name_key",), unique=True), Index(("page_key",))),
+    "environments": (Index(("page_key",)),),
+    "pipelines": (Index(("name_key",), unique=True),),
     "features": (
         Index(("key",), unique=True),
         Index(("kind", "key")),
@@ -124,3 +124,23 @@ INDEXES: Mapping[str, tuple[Index, ...]] = {
         Index(("changed_ms",)),
     ),
 }
+
+
+def declared_keys(collection: str, indexes: Mapping[str, tuple[Index, ...]] = INDEXES) -> tuple[str, ...]:
+    """The keys that documents of a collection can carry: those that an index is declared for, each once."""
+    if collection not in indexes:
+        raise ValueError(f"No collection {collection!r} in INDEXES: declare it there. There are {', '.join(indexes)}.")
+    return tuple(dict.fromkeys(key for index in indexes[collection] for key in index.keys))
+
+
+def require_declared(collection: str, declared: Sequence[str], keys: Iterable[str]) -> None:
+    """Raise ValueError for a key that no index is declared for: a slip in our code, never in what a user sent."""
+    if undeclared := [key for key in keys if key not in declared]:
+        raise ValueError(f"{collection}: no index in INDEXES has the key {', '.join(undeclared)}. Declare it there.")
+
+
+def require_values(collection: str, keys: Mapping[str, Key]) -> None:
+    """Raise TypeError for a key that is null, a bool or anything else that is no string or integer."""
+    for key, value in keys.items():
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise TypeError(f"{collection}: the key {key} is {value!r}; keys are strings or integers, or absent.")

@@ -1,0 +1,28 @@
+"""Where documents live: the only package that knows MongoDB or SQLite.
+
+`documents.py` says what a store does; `sqlite.py` and `mongo.py` do it; `open_store` chooses by URL.
+"""
+
+from pathlib import Path
+from urllib.parse import unquote
+
+from app.store.documents import Store
+from app.store.mongo import MongoStore
+from app.store.sqlite import SqliteStore
+
+__all__ = ["open_store"]
+
+
+def open_store(url: str) -> Store:
+    """The store that a URL names. Nothing is opened yet: `prepare` or `ping` it to find out whether it is there."""
+    scheme, _, rest = url.partition("://")
+    if scheme in ("mongodb", "mongodb+srv") and rest:
+        return MongoStore(url)
+    # As in SQLAlchemy: the third slash ends the (empty) host, so a fourth one begins an absolute path.
+    if scheme == "sqlite" and len(rest) > 1 and rest.startswith("/") and not rest.endswith("/"):
+        return SqliteStore(Path(unquote(rest[1:])))
+    # The URL itself may hold a password, so only its scheme is repeated.
+    raise ValueError(
+        f"Not a store URL (it starts with {scheme[:20]!r}). Use mongodb://host:27017/database, "
+        "mongodb+srv://host/database, sqlite:///relative/path.db or sqlite:////absolute/path.db."
+    )
