@@ -131,7 +131,7 @@ def condition_problems(condition: Condition, path: tuple[str, ...]) -> Iterator[
 
 
 def _is_number(value: Json) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    return isinstance(value, int | float) and not isinstance(value, bool) and value - value == 0
 
 
 def _is_text(value: Json) -> bool:

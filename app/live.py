@@ -1,0 +1,335 @@
+"""The live path: announcements on a Redis channel -> one hub per process -> its watchers.
+
+An announcement says which release changed and to which revision, nothing more. The hub reads each changed release
+once and offers it to the watchers of that release and to those of all. A light poll of recently changed releases finds
+what was never announced (a writer killed between write and publish, Redis away); hearing of it twice is harmless.
+
+A release carries its whole history, so a watcher that is slow misses nothing: it reads the record and goes on.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import msgspec
+import structlog
+from msgspec import Struct
+from redis.asyncio import ConnectionPool, Redis
+from redis.exceptions import RedisError
+
+from app.domain.problems import NotFound
+from app.domain.releases import Release, ReleaseEvent
+from app.store.documents import StoreUnavailable
+from app.store.repositories import ReleaseFilter, Releases
+
+log = structlog.get_logger()
+
+CHANNEL = "slipway:releases"
+_PATIENCE_SECONDS = 2.0
+_LISTEN_SECONDS = 10.0
+_RETRY_SECONDS = 1.0
+_PENDING = 64
+_PAGE = 100
+_REMEMBERED = 10_000
+# How far the clocks of two servers may differ before the poll could overlook a change.
+_CLOCK_SKEW = timedelta(seconds=10)
+
+
+def connect(redis_url: str) -> Redis:
+    """A client that connects when first used and again whenever the connection drops.
+
+    It pings an idle connection, since a server that vanished without a word would be waited on for ever.
+    """
+    pool = ConnectionPool.from_url(redis_url, socket_connect_timeout=_PATIENCE_SECONDS, health_check_interval=5)
+    return Redis.from_pool(pool)
+
+
+class Announcement(Struct, frozen=True):
+    """Which release changed, and its revision now."""
+
+    id: str
+    revision: int
+
+
+class Announcer(Protocol):
+    """Tells everyone that a release has changed."""
+
+    async def announce(self, release: Release) -> None:
+        """Tell of a change that is on record. Never fails: the poll finds what was not announced."""
+
+
+class RedisAnnouncer:
+    """Announces on the Redis channel."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def announce(self, release: Release) -> None:
+        """Publish the release's id and revision."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._redis.publish(CHANNEL, msgspec.json.encode(Announcement(release.id, release.revision)))
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("change not announced, the poll will find it", release=release.id, error=str(error))
+
+
+class Watcher:
+    """Changed releases for one subscriber, in bounded memory.
+
+    Up to 64 wait as they were offered; beyond that only their ids are kept and each is read from the record in turn.
+    """
+
+    def __init__(self, releases: Releases) -> None:
+        self._releases = releases
+        self._pending: deque[Release] = deque()
+        self._overflow: dict[str, None] = {}
+        self._offered = asyncio.Event()
+
+    def offer(self, release: Release) -> None:
+        """Queue a changed release."""
+        if self._overflow or len(self._pending) == _PENDING:
+            self._overflow.update(dict.fromkeys(waiting.id for waiting in self._pending))
+            self._overflow[release.id] = None
+            self._pending.clear()
+        else:
+            self._pending.append(release)
+        self._offered.set()
+
+    async def next(self) -> Release:
+        """The next changed release; waits for one, and for the store where it must be read."""
+        while True:
+            if self._pending:
+                return self._pending.popleft()
+            if self._overflow:
+                id = next(iter(self._overflow))
+                try:
+                    release = await self._releases.get(id)
+                except StoreUnavailable:
+                    await asyncio.sleep(_RETRY_SECONDS)
+                    continue
+                del self._overflow[id]
+                if release is not None:
+                    return release
+                continue
+            self._offered.clear()
+            await self._offered.wait()
+
+    def take_waiting(self) -> list[Release]:
+        """What waits in memory now, without waiting."""
+        waiting = list(self._pending)
+        self._pending.clear()
+        return waiting
+
+
+class Hub:
+    """The watchers of one process, and the tasks that feed them."""
+
+    def __init__(self, releases: Releases, redis: Redis, poll_seconds: float) -> None:
+        self._releases = releases
+        self._redis = redis
+        self._poll_seconds = poll_seconds
+        self._by_release: dict[str, set[Watcher]] = {}
+        self._of_all: set[Watcher] = set()
+        self._known: OrderedDict[str, int] = OrderedDict()
+        self._wanted: dict[str, None] = {}
+        self._wanted_some = asyncio.Event()
+        self._ahead = RedisAnnouncer(redis)
+
+    @property
+    def watchers(self) -> int:
+        """How many watch now."""
+        return len(self._of_all) + sum(len(watchers) for watchers in self._by_release.values())
+
+    async def announce(self, release: Release) -> None:
+        """Offer a change to the watchers of this process, then announce it to the others."""
+        self._offer(release)
+        await self._ahead.announce(release)
+
+    @contextmanager
+    def watch(self, release_id: str) -> Iterator[Watcher]:
+        """Watch one release, from now to the end of the block."""
+        watcher = Watcher(self._releases)
+        self._by_release.setdefault(release_id, set()).add(watcher)
+        try:
+            yield watcher
+        finally:
+            watchers = self._by_release[release_id]
+            watchers.discard(watcher)
+            if not watchers:
+                del self._by_release[release_id]
+
+    @contextmanager
+    def watch_all(self) -> Iterator[Watcher]:
+        """Watch every release, from now to the end of the block."""
+        watcher = Watcher(self._releases)
+        self._of_all.add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._of_all.discard(watcher)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Listen, read and poll to the end of the block."""
+        tasks = [asyncio.create_task(work()) for work in (self._listen, self._read, self._poll)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- hearing of changes ---
+
+    async def _listen(self) -> None:
+        """Hear announcements; subscribe again, for ever, when Redis goes away."""
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    await channel.subscribe(CHANNEL)
+                    while True:
+                        message = await channel.get_message(ignore_subscribe_messages=True, timeout=_LISTEN_SECONDS)
+                        if message is not None:
+                            self._hear(message["data"])
+            except (RedisError, OSError) as error:
+                log.warning("announcements not heard, polling until they are", error=str(error))
+                await asyncio.sleep(self._poll_seconds)
+
+    def _hear(self, data: bytes) -> None:
+        try:
+            announcement = msgspec.json.decode(data, type=Announcement)
+        except msgspec.MsgspecError:
+            log.warning("announcement not understood", size=len(data))
+            return
+        self._want(announcement.id, announcement.revision)
+
+    async def _poll(self) -> None:
+        """Look for changes that no announcement told of."""
+        seen_until = datetime.now(UTC)
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            if not self._of_all and not self._by_release:
+                seen_until = datetime.now(UTC)
+                continue
+            started = datetime.now(UTC)
+            try:
+                changed = await self._releases.changed_since(seen_until - _CLOCK_SKEW, _REMEMBERED)
+            except StoreUnavailable as error:
+                log.warning("changes not polled", error=str(error))
+                continue
+            for id, revision in changed:
+                self._want(id, revision)
+            seen_until = started
+
+    def _want(self, id: str, revision: int) -> None:
+        watched = self._of_all or id in self._by_release
+        if watched and self._known.get(id, 0) < revision:
+            self._wanted[id] = None
+            self._wanted_some.set()
+
+    async def _read(self) -> None:
+        """Read what is wanted, each release once however many watch it or announced it."""
+        while True:
+            await self._wanted_some.wait()
+            ids = list(self._wanted)[:_PAGE]
+            try:
+                found = await self._releases.get_many(ids)
+            except StoreUnavailable as error:
+                log.warning("changed releases not read, trying again", error=str(error))
+                await asyncio.sleep(self._poll_seconds)
+                continue
+            for id in ids:
+                del self._wanted[id]
+                if id in found:
+                    self._offer(found[id])
+            if not self._wanted:
+                self._wanted_some.clear()
+
+    def _offer(self, release: Release) -> None:
+        if self._known.get(release.id, 0) >= release.revision:
+            return
+        self._known[release.id] = release.revision
+        self._known.move_to_end(release.id)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        for watcher in (*self._by_release.get(release.id, ()), *self._of_all):
+            watcher.offer(release)
+
+    # --- what subscribers see ---
+
+    async def release_events(self, release_id: str, after: int) -> AsyncIterator[tuple[Release, ReleaseEvent]]:
+        """Events beyond the sequence `after`, each once and in order, from the record and then live.
+
+        Ends with the release. Raises NotFound, and `StoreUnavailable` when the record cannot be read.
+        """
+        with self.watch(release_id) as watcher:
+            release = await self._releases.get(release_id)
+            if release is None:
+                raise NotFound(f"There is no release {release_id!r}.", release_id)
+            while True:
+                for event in release.history[after:]:
+                    yield release, event
+                    after = event.sequence
+                if release.is_over:
+                    return
+                release = await watcher.next()
+
+    async def matching_releases(self, filter: ReleaseFilter) -> AsyncIterator[Release]:
+        """Each matching release as it stands, the newest first, then each again whenever it changes.
+
+        A change by which a release stops matching is told once, so that a list can let go of it.
+        """
+        shown = _List(filter)
+        with self.watch_all() as watcher:
+            after: str | None = None
+            while True:
+                page = await self._releases.page(filter, _PAGE, after)
+                for release in (*page.values, *watcher.take_waiting()):
+                    if shown.takes(release):
+                        yield release
+                if not page.has_next:
+                    break
+                after = Releases.cursor(page.values[-1])
+            while True:
+                release = await watcher.next()
+                if shown.takes(release):
+                    yield release
+
+
+class _Delivered(Struct, frozen=True):
+    """What a subscriber last saw of a release."""
+
+    revision: int
+    matched: bool
+    is_over: bool
+
+
+class _List:
+    """What one subscriber's list holds: which changes are news to it."""
+
+    def __init__(self, filter: ReleaseFilter) -> None:
+        self._filter = filter
+        self._delivered: dict[str, _Delivered] = {}
+
+    def takes(self, release: Release) -> bool:
+        """Whether to deliver a release: it is newer than what was, and it matches, or did until now."""
+        before = self._delivered.get(release.id)
+        matches = self._filter.admits(release)
+        if before is not None and before.revision >= release.revision:
+            return False
+        if not matches and not (before is not None and before.matched):
+            return False
+        self._delivered.pop(release.id, None)  # the dict keeps the order of delivery
+        self._delivered[release.id] = _Delivered(release.revision, matches, release.is_over)
+        if len(self._delivered) > 2 * _REMEMBERED:
+            self._forget()
+        return True
+
+    def _forget(self) -> None:
+        """Let go of releases that are over, the oldest first: nothing changes those again."""
+        over = [id for id, seen in self._delivered.items() if seen.is_over]
+        for id in over[:_REMEMBERED]:
+            del self._delivered[id]

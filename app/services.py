@@ -1,0 +1,57 @@
+"""Everything that one process holds, opened and closed together."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from app.catalog import Catalog
+from app.engine import Clock, Engine, SystemClock
+from app.live import Hub
+from app.live import connect as connect_live
+from app.settings import Settings
+from app.store import open_store
+from app.store.documents import Store
+from app.store.repositories import Environments, Features, Pipelines, Releases
+from app.timers import BakeTimers
+from app.timers import connect as connect_timers
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a process. API and worker hold the same ones."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    redis: Redis
+    environments: Environments
+    pipelines: Pipelines
+    features: Features
+    releases: Releases
+    hub: Hub
+    engine: Engine
+    catalog: Catalog
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Services]:
+    """Connect everything, and let go of it at the end. Neither store nor Redis need answer yet: both are reconnected.
+
+    Raises ValueError for a URL that names no known store.
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        store = open_store(settings.store_url)
+        stack.push_async_callback(store.close)
+        timers_redis = connect_timers(settings.redis_url)
+        stack.push_async_callback(timers_redis.aclose, close_connection_pool=True)
+        redis = connect_live(settings.redis_url)
+        stack.push_async_callback(redis.aclose)
+        environments, pipelines = Environments(store), Pipelines(store)
+        features, releases = Features(store), Releases(store)
+        hub = Hub(releases, redis, settings.poll_seconds)
+        engine = Engine(releases, BakeTimers(timers_redis), hub, clock)
+        catalog = Catalog(environments, pipelines, features, releases, engine, clock)
+        yield Services(settings, clock, store, redis, environments, pipelines, features, releases, hub, engine, catalog)

@@ -1,0 +1,277 @@
+"""The documents of each kind as domain values: what can be asked for, by purpose.
+
+Only here is decided which keys a document is found by; `documents.INDEXES` declares them.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec import Struct, structs
+
+from app.domain.environments import Environment
+from app.domain.features import Feature, FeatureKind
+from app.domain.pipelines import Pipeline
+from app.domain.releases import Release, ReleaseStatus
+from app.store.documents import Collection, Document, Key, Query, Store
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Value = TypeVar("Value", Environment, Pipeline, Feature, Release)
+
+
+def milliseconds(at: datetime) -> int:
+    """Whole milliseconds since 1970-01-01 UTC."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+class Page(Struct, Generic[Value], frozen=True):
+    """Some values in order, and whether more follow."""
+
+    values: list[Value]
+    has_next: bool
+
+
+class _Repository(Generic[Value]):
+    """Values of one kind in one collection."""
+
+    def __init__(self, collection: Collection, kind: type[Value]) -> None:
+        self._collection = collection
+        self._decoder: msgspec.json.Decoder[Value] = msgspec.json.Decoder(kind)
+
+    def _keys(self, value: Value) -> dict[str, Key]:
+        raise NotImplementedError
+
+    def _id(self, value: Value) -> str:
+        raise NotImplementedError
+
+    def _document(self, value: Value) -> Document:
+        return Document(self._id(value), value.revision, self._keys(value), msgspec.json.encode(value).decode())
+
+    def _value(self, document: Document) -> Value:
+        return self._decoder.decode(document.body)
+
+    async def _find(self, query: Query) -> list[Value]:
+        return [self._value(document) for document in await self._collection.find(query)]
+
+    async def _page(self, queries: Sequence[Query], first: int) -> Page[Value]:
+        """The first values of several queries with one order, merged."""
+        found = await asyncio.gather(
+            *(self._collection.find(structs.replace(query, limit=first + 1)) for query in queries)
+        )
+        sort, descending = queries[0].sort, queries[0].descending
+        merged = list(heapq.merge(*found, key=lambda document: document.keys[sort], reverse=descending))
+        return Page([self._value(document) for document in merged[:first]], len(merged) > first)
+
+    async def get(self, id: str) -> Value | None:
+        """The value of that id."""
+        document = await self._collection.get(id)
+        return None if document is None else self._value(document)
+
+    async def get_many(self, ids: Sequence[str]) -> dict[str, Value]:
+        """Those of the ids that exist, by id."""
+        return {document.id: self._value(document) for document in await self._collection.get_many(ids)}
+
+    async def add(self, value: Value) -> None:
+        """Store a new value. Raises `DuplicateKey` if its id or a unique key is taken."""
+        await self._collection.insert(self._document(value))
+
+    async def save(self, value: Value) -> bool:
+        """Put the next revision of a value in the place of the one before; False if that is no longer stored."""
+        return await self._collection.replace(self._document(value), expected_revision=value.revision - 1)
+
+    async def remove(self, value: Value) -> bool:
+        """Delete a value at its revision; False if that is no longer the one stored."""
+        return await self._collection.delete(self._id(value), value.revision)
+
+
+class Environments(_Repository[Environment]):
+    """Environments, known by name."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.collection("environments"), Environment)
+
+    def _id(self, value: Environment) -> str:
+        return value.name
+
+    def _keys(self, value: Environment) -> dict[str, Key]:
+        return {"page_key": page_key(value.created_at, value.name)}
+
+    async def all(self) -> list[Environment]:
+        """Every environment, in the order of creation."""
+        return await self._find(Query(sort="page_key", limit=1_000))
+
+
+class Pipelines(_Repository[Pipeline]):
+    """Release pipelines; their names differ, letter case aside."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.collection("pipelines"), Pipeline)
+
+    def _id(self, value: Pipeline) -> str:
+        return value.id
+
+    def _keys(self, value: Pipeline) -> dict[str, Key]:
+        return {"name_key": self.cursor(value)}
+
+    @staticmethod
+    def cursor(value: Pipeline) -> str:
+        """Where a pipeline stands in the order of `page`."""
+        return value.name.casefold()
+
+    async def page(self, first: int, after: str | None) -> Page[Pipeline]:
+        """Pipelines by name."""
+        return await self._page([Query(sort="name_key", above=after)], first)
+
+
+class Features(_Repository[Feature]):
+    """Feature gates and dynamic configs; their keys differ."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.collection("features"), Feature)
+
+    def _id(self, value: Feature) -> str:
+        return value.id
+
+    def _keys(self, value: Feature) -> dict[str, Key]:
+        keys: dict[str, Key] = {"key": value.key, "kind": value.kind.value}
+        if value.pipeline_id is not None:
+            keys["pipeline_id"] = value.pipeline_id
+        return keys
+
+    async def by_key(self, key: str) -> Feature | None:
+        """The feature with that key."""
+        return next(iter(await self._find(Query(sort="key", at_least=key, at_most=key, limit=1))), None)
+
+    async def by_keys(self, keys: Sequence[str]) -> dict[str, Feature]:
+        """Those of the keys that exist, by key."""
+        found = await asyncio.gather(*(self.by_key(key) for key in keys))
+        return {feature.key: feature for feature in found if feature is not None}
+
+    async def page(
+        self, first: int, after: str | None, kind: FeatureKind | None = None, pipeline_id: str | None = None
+    ) -> Page[Feature]:
+        """Features by key, of one kind or attached to one pipeline where asked for."""
+        equal: dict[str, Key] = {}
+        if kind is not None:
+            equal["kind"] = kind.value
+        if pipeline_id is not None:
+            equal["pipeline_id"] = pipeline_id
+        return await self._page([Query(sort="key", equal=equal, above=after)], first)
+
+
+class ReleaseFilter(Struct, frozen=True):
+    """Which releases; what is None does not matter. Times exclude the moment itself."""
+
+    statuses: tuple[ReleaseStatus, ...] | None = None
+    feature_key: str | None = None
+    pipeline_id: str | None = None
+    started_after: datetime | None = None
+    started_before: datetime | None = None
+
+    def admits(self, release: Release) -> bool:
+        """Whether a release is one of them, as it stands."""
+        return (
+            (self.statuses is None or release.status in self.statuses)
+            and (self.feature_key is None or release.feature_key == self.feature_key)
+            and (self.pipeline_id is None or release.pipeline_id == self.pipeline_id)
+            and (self.started_after is None or release.started_at > self.started_after)
+            and (self.started_before is None or release.started_at < self.started_before)
+        )
+
+    def _queries(self, after: str | None) -> list[Query]:
+        """One query for each status, since an index can only be walked in order for one of them."""
+        equal: dict[str, Key] = {}
+        if self.feature_key is not None:
+            equal["feature_key"] = self.feature_key
+        if self.pipeline_id is not None:
+            equal["pipeline_id"] = self.pipeline_id
+        # ";" and "" enclose every id that follows the ":" of one millisecond.
+        above = None if self.started_after is None else f"{milliseconds(self.started_after):014d};"
+        before = None if self.started_before is None else f"{milliseconds(self.started_before):014d}:"
+        below = min((bound for bound in (before, after) if bound is not None), default=None)
+        query = Query(sort="page_key", descending=True, equal=equal, above=above, below=below)
+        if self.statuses is None:
+            return [query]
+        return [structs.replace(query, equal={**equal, "status": status.value}) for status in set(self.statuses)]
+
+
+class Releases(_Repository[Release]):
+    """Releases. At most one of a feature is under way, and no two of a feature have one number: unique keys say so."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.collection("releases"), Release)
+
+    def _id(self, value: Release) -> str:
+        return value.id
+
+    def _keys(self, value: Release) -> dict[str, Key]:
+        keys: dict[str, Key] = {
+            "page_key": self.cursor(value),
+            "feature_key": value.feature_key,
+            "number_key": f"{value.feature_key}:{value.number:09d}",
+            "status": value.status.value,
+            "changed_ms": milliseconds(value.changed_at),
+        }
+        if value.pipeline_id is not None:
+            keys["pipeline_id"] = value.pipeline_id
+        if value.start_key is not None:
+            keys["start_key"] = f"{value.feature_key}:{value.start_key}"
+        if value.timer is not None:
+            keys["deadline_ms"] = milliseconds(value.timer.deadline)
+        if not value.is_over:
+            keys["lock_key"] = value.feature_key
+            if value.pipeline_id is not None:
+                keys["pipeline_lock"] = value.pipeline_id
+        return keys
+
+    @staticmethod
+    def cursor(value: Release) -> str:
+        """Where a release stands in the order of `page`: by (started, id)."""
+        return page_key(value.started_at, value.id)
+
+    async def page(self, filter: ReleaseFilter, first: int, after: str | None) -> Page[Release]:
+        """Releases, the newest first."""
+        queries = filter._queries(after)
+        return await self._page(queries, first) if queries else Page([], False)
+
+    async def latest_of(self, feature_key: str) -> Release | None:
+        """The feature's release with the highest number, whatever its status: it decides what the feature gives."""
+        query = Query(sort="number_key", descending=True, above=f"{feature_key}:", below=f"{feature_key};", limit=1)
+        return next(iter(await self._find(query)), None)
+
+    async def latest_of_many(self, feature_keys: Sequence[str]) -> dict[str, Release]:
+        """The latest release of each feature that has one, by feature key."""
+        found = await asyncio.gather(*(self.latest_of(key) for key in feature_keys))
+        return {release.feature_key: release for release in found if release is not None}
+
+    async def started_with(self, feature_key: str, start_key: str) -> Release | None:
+        """The feature's release that was started with that idempotency key."""
+        key = f"{feature_key}:{start_key}"
+        return next(iter(await self._find(Query(sort="start_key", at_least=key, at_most=key, limit=1))), None)
+
+    async def under_way_in(self, pipeline_id: str, limit: int = 100) -> list[Release]:
+        """Releases under way through a pipeline, the oldest first."""
+        return await self._find(Query(sort="page_key", equal={"pipeline_lock": pipeline_id}, limit=limit))
+
+    async def features_under_way(self, after: str | None, until: str | None, limit: int) -> list[str]:
+        """Keys of features with a release under way, in order, from beyond `after` up to and including `until`."""
+        found = await self._collection.find(Query(sort="lock_key", above=after, at_most=until, limit=limit))
+        return [str(document.keys["lock_key"]) for document in found]
+
+    async def due(self, now: datetime, limit: int) -> list[tuple[str, str]]:
+        """Ids of releases and of their bake timers that are due, the earliest deadline first."""
+        found = await self._find(Query(sort="deadline_ms", at_most=milliseconds(now), limit=limit))
+        return [(release.id, release.timer.id) for release in found if release.timer is not None]
+
+    async def changed_since(self, since: datetime, limit: int) -> list[tuple[str, int]]:
+        """Ids and revisions of releases changed at or after a moment, the earliest change first."""
+        return await self._collection.revisions(Query(sort="changed_ms", at_least=milliseconds(since), limit=limit))
+
+
+def page_key(at: datetime, id: str) -> str:
+    """A moment and an id as one string that sorts by both."""
+    return f"{milliseconds(at):014d}:{id}"

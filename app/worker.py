@@ -1,0 +1,113 @@
+"""The arq worker: the bake job and the sweep.
+
+arq does not retry ordinary exceptions, which the sweep heals, and its worker ends when Redis drops, which `run` heals
+by starting another one.
+"""
+
+import asyncio
+import contextlib
+from typing import Any, cast
+
+import structlog
+from arq import Worker, cron
+from arq.typing import WorkerCoroutine
+from arq.worker import func
+from redis.exceptions import RedisError
+
+from app.services import Services
+from app.store.documents import StoreUnavailable
+from app.timers import END_BAKE, QUEUE, SERIALIZERS, connect
+
+log = structlog.get_logger()
+
+HEALTH_KEY = f"{QUEUE}:health"
+
+_POLL_SECONDS = 0.05
+_HEALTH_SECONDS = 5
+_BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
+
+
+async def end_bake(context: dict[Any, Any], release_id: str, timer_id: str) -> None:
+    """The job of one bake timer."""
+    try:
+        await context["services"].engine.end_bake(release_id, timer_id)
+    except StoreUnavailable as error:
+        log.warning("bake not ended, the sweep will end it", release=release_id, error=str(error))
+
+
+async def sweep(context: dict[Any, Any]) -> None:
+    """End every bake that is due, whether or not a job prompted it."""
+    try:
+        await context["services"].engine.settle_due()
+    except StoreUnavailable as error:
+        log.warning("sweep put off", error=str(error))
+
+
+def make_worker(services: Services, *, burst: bool = False) -> Worker:
+    """An arq worker with a Redis connection of its own. In burst mode it ends when no job is due."""
+    every = round(services.settings.sweep_seconds)
+    return Worker(
+        functions=[func(cast(WorkerCoroutine, end_bake), name=END_BAKE, max_tries=1)],
+        cron_jobs=[
+            cron(
+                cast(WorkerCoroutine, sweep),
+                second=set(range(0, 60, every)),
+                run_at_startup=True,
+                max_tries=1,
+                keep_result=0,
+                timeout=60,
+            )
+        ]
+        if not burst
+        else None,
+        redis_pool=connect(services.settings.redis_url),
+        queue_name=QUEUE,
+        ctx={"services": services},
+        burst=burst,
+        poll_delay=_POLL_SECONDS,
+        # arq refuses a job id while its result is kept.
+        keep_result=0,
+        max_jobs=100,
+        job_timeout=60,
+        health_check_interval=_HEALTH_SECONDS,
+        health_check_key=HEALTH_KEY,
+        log_results=False,
+        handle_signals=False,
+        **SERIALIZERS,
+    )
+
+
+async def run(services: Services) -> None:
+    """Work until cancelled; whenever Redis drops, start again with backoff."""
+    failures = 0
+    while True:
+        worker = make_worker(services)
+        try:
+            await services.engine.settle_due()
+            await worker.async_run()
+        except (RedisError, OSError, StoreUnavailable) as error:
+            log.warning("worker stopped, starting again", error=str(error) or type(error).__name__)
+            failures = failures + 1 if worker.jobs_complete == 0 else 0
+        finally:
+            await _close(worker)
+        await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+
+
+async def is_healthy(redis_url: str) -> bool:
+    """Whether a worker has been seen on this Redis within the last seconds."""
+    redis = connect(redis_url)
+    try:
+        return bool(await redis.exists(HEALTH_KEY))
+    except (RedisError, OSError):
+        return False
+    finally:
+        await redis.aclose(close_connection_pool=True)
+
+
+async def _close(worker: Worker) -> None:
+    """Cancel the jobs that run (they are settled again by the next worker's sweep) and let go of Redis."""
+    try:
+        await worker.close()
+    except (RedisError, OSError, asyncio.CancelledError):
+        with contextlib.suppress(RedisError, OSError):
+            await worker.pool.aclose(close_connection_pool=True)
