@@ -15,14 +15,15 @@ __all__ = ["open_store"]
 
 def open_store(url: str) -> Store:
     """The store that a URL names. Nothing is opened yet: `prepare` or `ping` it to find out whether it is there."""
-    scheme, _, rest = url.partition("://")
+    scheme, separator, rest = url.partition("://")
     if scheme in ("mongodb", "mongodb+srv") and rest:
         return MongoStore(url)
     # As in SQLAlchemy: the third slash ends the (empty) host, so a fourth one begins an absolute path.
-    if scheme == "sqlite" and len(rest) > 1 and rest.startswith("/") and not rest.endswith("/"):
+    # There are no options; a question mark that belongs to the name is written %3F.
+    if scheme == "sqlite" and len(rest) > 1 and rest.startswith("/") and not rest.endswith("/") and "?" not in rest:
         return SqliteStore(Path(unquote(rest[1:])))
-    # The URL itself may hold a password, so only its scheme is repeated.
+    # The URL may hold a password, so no more than its scheme is repeated.
     raise ValueError(
-        f"Not a store URL (it starts with {scheme[:20]!r}). Use mongodb://host:27017/database, "
+        f"Not the URL of a store{f' ({scheme}://...)' if separator else ''}. Use mongodb://host:27017/database, "
         "mongodb+srv://host/database, sqlite:///relative/path.db or sqlite:////absolute/path.db."
     )

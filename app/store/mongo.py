@@ -64,7 +64,7 @@ class MongoStore:
             # Neither connects nor looks for an event loop: motor takes the one that runs at the first operation.
             self._client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(url, **_options(url))
             self._database: AsyncIOMotorDatabase[dict[str, Any]] = self._client.get_default_database(DEFAULT_DATABASE)
-        except ConfigurationError as error:
+        except (ConfigurationError, ValueError) as error:
             raise ValueError(f"Not a usable MongoDB URL: {error}") from error
 
     @property
@@ -80,7 +80,7 @@ class MongoStore:
         """Make the declared indexes. Safe to repeat and to run from several processes."""
         with _answers():
             for name, indexes in INDEXES.items():
-                await self._make_indexes(name, [_index_model(index) for index in indexes])
+                await self._make_indexes(name, [index_model(index) for index in indexes])
 
     async def _make_indexes(self, name: str, models: list[IndexModel]) -> None:
         """Ask for indexes, again if need be: that they are there is no error, but a race to make them can be."""
@@ -161,7 +161,7 @@ class MongoCollection:
             return []
         direction = DESCENDING if query.descending else ASCENDING
         with _answers():
-            cursor = self._collection.find(_filter(query), projection).sort(query.sort, direction).limit(query.limit)
+            cursor = self._collection.find(filter_of(query), projection).sort(query.sort, direction).limit(query.limit)
             return await cursor.to_list(None)
 
     def _stored(self, document: Document) -> dict[str, Any]:
@@ -179,7 +179,8 @@ def _plain(value: Key) -> Key:
     return value if isinstance(value, str) else int(value)
 
 
-def _filter(query: Query) -> dict[str, Any]:
+def filter_of(query: Query) -> dict[str, Any]:
+    """The MongoDB filter of a query."""
     bounds = {"$gt": query.above, "$gte": query.at_least, "$lt": query.below, "$lte": query.at_most}
     bounds = {operator: bound for operator, bound in bounds.items() if bound is not None}
     # Without a bound, documents that lack the sort key would be found too, sorted as null. A bound excludes them.
@@ -189,7 +190,8 @@ def _filter(query: Query) -> dict[str, Any]:
     return conditions
 
 
-def _index_model(index: Index) -> IndexModel:
+def index_model(index: Index) -> IndexModel:
+    """The MongoDB index of a declaration."""
     # The names are ours so that two declarations of the same keys cannot meet under one name.
     name = "_".join(index.keys) + ("_unique" if index.unique else "")
     keys = [(key, ASCENDING) for key in index.keys]

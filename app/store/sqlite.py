@@ -192,8 +192,11 @@ def select(table: str, columns: Sequence[str], query: Query) -> tuple[str, list[
     bounds = {">": query.above, ">=": query.at_least, "<": query.below, "<=": query.at_most}
     conditions = [(f"[{key}] =", value) for key, value in query.equal.items()]
     conditions += [(f"[{query.sort}] {operator}", bound) for operator, bound in bounds.items() if bound is not None]
-    # NOT NULL: documents that lack the sort key are not found.
-    where = " AND ".join([f"[{query.sort}] IS NOT NULL", *(f"{condition} ?" for condition, _ in conditions)])
+    # Documents that lack the sort key are not found. A condition on it excludes them, and else NOT NULL does, which
+    # also lets a sort by a unique key use its partial index.
+    named = any(condition.startswith(f"[{query.sort}] ") for condition, _ in conditions)
+    present = [] if named else [f"[{query.sort}] IS NOT NULL"]
+    where = " AND ".join([*present, *(f"{condition} ?" for condition, _ in conditions)])
     order = f"[{query.sort}] {'DESC' if query.descending else 'ASC'}"
     sql = f"SELECT {_listed(columns)} FROM [{table}] WHERE {where} ORDER BY {order} LIMIT ?"  # noqa: S608
     return sql, [*(value for _, value in conditions), max(query.limit, 0)]
@@ -206,10 +209,10 @@ def _listed(columns: Sequence[str]) -> str:
 
 def _make_table(connection: sqlite3.Connection, name: str, keys: Sequence[str]) -> None:
     # Key columns have no type, so that a string stays a string and an integer an integer.
-    columns = ", ".join(f"[{key}]" for key in keys)
+    columns = "".join(f"[{key}], " for key in keys)
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS [{name}]"
-        f" (id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, {columns}, body TEXT NOT NULL)"
+        f" (id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, {columns}body TEXT NOT NULL)"
     )
     there = {row[1] for row in connection.execute(f"PRAGMA table_info([{name}])")}
     for key in keys:
