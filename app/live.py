@@ -9,7 +9,7 @@ A release carries its whole history, so a watcher that is slow misses nothing: i
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -260,7 +260,7 @@ class Hub:
 
     # --- what subscribers see ---
 
-    async def release_events(self, release_id: str, after: int) -> AsyncIterator[tuple[Release, ReleaseEvent]]:
+    async def release_events(self, release_id: str, after: int) -> AsyncGenerator[tuple[Release, ReleaseEvent], None]:
         """Events beyond the sequence `after`, each once and in order, from the record and then live.
 
         Ends with the release. Raises NotFound, and `StoreUnavailable` when the record cannot be read.
@@ -277,7 +277,7 @@ class Hub:
                     return
                 release = await watcher.next()
 
-    async def matching_releases(self, filter: ReleaseFilter) -> AsyncIterator[Release]:
+    async def matching_releases(self, filter: ReleaseFilter) -> AsyncGenerator[Release, None]:
         """Each matching release as it stands, the newest first, then each again whenever it changes.
 
         A change by which a release stops matching is told once, so that a list can let go of it.

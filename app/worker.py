@@ -6,6 +6,7 @@ by starting another one.
 
 import asyncio
 import contextlib
+import signal
 from typing import Any, cast
 
 import structlog
@@ -14,7 +15,9 @@ from arq.typing import WorkerCoroutine
 from arq.worker import func
 from redis.exceptions import RedisError
 
-from app.services import Services
+from app.logs import configure_logs
+from app.services import Services, open_services
+from app.settings import Settings
 from app.store.documents import StoreUnavailable
 from app.timers import END_BAKE, QUEUE, SERIALIZERS, connect
 
@@ -111,3 +114,15 @@ async def _close(worker: Worker) -> None:
     except (RedisError, OSError, asyncio.CancelledError):
         with contextlib.suppress(RedisError, OSError):
             await worker.pool.aclose(close_connection_pool=True)
+
+
+async def serve(settings: Settings) -> None:
+    """Run a worker process until SIGINT or SIGTERM."""
+    configure_logs(settings.log_level)
+    async with open_services(settings) as services:
+        working = asyncio.create_task(run(services))
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(sign, working.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await working

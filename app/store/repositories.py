@@ -259,7 +259,7 @@ class Releases(_Repository[Release]):
 
     async def features_under_way(self, after: str | None, until: str | None, limit: int) -> list[str]:
         """Keys of features with a release under way, in order, from beyond `after` up to and including `until`."""
-        found = await self._collection.find(Query(sort="lock_key", above=after, at_most=until, limit=limit))
+        found = await self._collection.find(Query(sort="lock_key", above=after or "", at_most=until, limit=limit))
         return [str(document.keys["lock_key"]) for document in found]
 
     async def due(self, now: datetime, limit: int) -> list[tuple[str, str]]:

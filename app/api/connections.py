@@ -1,0 +1,80 @@
+"""Pages: lists behind opaque keyset cursors (GraphQL Cursor Connections Specification)."""
+
+import base64
+import binascii
+from typing import Annotated, Generic, TypeAlias, TypeVar
+
+import strawberry
+from msgspec import Struct
+
+from app.api.context import bad_input
+from app.store.repositories import Page
+
+MAX_FIRST = 100
+
+First: TypeAlias = Annotated[int | None, strawberry.argument(description=f"How many at most, 0 to {MAX_FIRST}.")]
+After: TypeAlias = Annotated[str | None, strawberry.argument(description="The cursor after which the page begins.")]
+
+Value = TypeVar("Value")
+
+
+@strawberry.type(description="Where a page lies among all pages.")
+class PageInfo:
+    """GraphQL's PageInfo."""
+
+    has_next_page: bool = strawberry.field(description="Whether more follow.")
+    has_previous_page: bool = strawberry.field(description="Whether the page began after a cursor.")
+    start_cursor: str | None = strawberry.field(description="The first edge's cursor; null on an empty page.")
+    end_cursor: str | None = strawberry.field(description="The last edge's cursor; null on an empty page.")
+
+
+class Edge(Struct, Generic[Value], frozen=True):
+    """A value and its cursor."""
+
+    node: Value
+    cursor: str
+
+
+class Connection(Struct, Generic[Value], frozen=True):
+    """A page as GraphQL shows it."""
+
+    edges: list[Edge[Value]]
+    page_info: PageInfo
+
+
+def page_size(first: int | None) -> int:
+    """The number of values asked for; null means 20, as leaving it out does."""
+    size = 20 if first is None else first
+    if not 0 <= size <= MAX_FIRST:
+        raise bad_input(f"Ask for 0 to {MAX_FIRST}; page on with `after`.", "first")
+    return size
+
+
+def write_cursor(position: str) -> str:
+    """A position in an order, opaque to clients."""
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def read_cursor(after: str | None) -> str | None:
+    """The position that a cursor stands for; raises an error that names the argument if it is none of ours."""
+    if after is None:
+        return None
+    try:
+        position = base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise bad_input("This is not a cursor that a page gave.", "after") from None
+    return position
+
+
+def connection(page: Page[Value], positions: list[str], after: str | None) -> Connection[Value]:  # type: ignore[type-var]
+    """A page with a cursor for each value."""
+    edges = [Edge(value, write_cursor(position)) for value, position in zip(page.values, positions, strict=True)]
+    return Connection(
+        edges,
+        PageInfo(
+            has_next_page=page.has_next,
+            has_previous_page=after is not None,
+            start_cursor=edges[0].cursor if edges else None,
+            end_cursor=edges[-1].cursor if edges else None,
+        ),
+    )

@@ -1,0 +1,71 @@
+"""What the resolvers of one operation share: who asks, the process's services, and loaders that batch reads."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+import strawberry
+from graphql import GraphQLError
+from starlette.requests import Request
+from starlette.websockets import WebSocket
+from strawberry.dataloader import DataLoader
+
+from app.domain.access import Principal
+from app.domain.features import Feature
+from app.domain.pipelines import Pipeline
+from app.domain.releases import Release
+from app.services import Services
+
+T = TypeVar("T")
+
+
+def _loader(read: Callable[[Sequence[str]], Awaitable[dict[str, T]]]) -> DataLoader[str, T | None]:
+    async def load(keys: list[str]) -> list[T | None]:
+        found = await read(keys)
+        return [found.get(key) for key in keys]
+
+    # Never cached: a socket lives long, and a subscriber must not see yesterday's feature.
+    return DataLoader(load_fn=load, cache=False)
+
+
+@dataclass
+class Context:
+    """The context of one request, or of one websocket."""
+
+    services: Services
+    request: Request | WebSocket
+    principal: Principal | None = None
+    connection_params: dict[str, Any] | None = None
+    features: DataLoader[str, Feature | None] = field(init=False)
+    pipelines: DataLoader[str, Pipeline | None] = field(init=False)
+    latest_releases: DataLoader[str, Release | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.features = _loader(self.services.features.by_keys)
+        self.pipelines = _loader(self.services.pipelines.get_many)
+        self.latest_releases = _loader(self.services.releases.latest_of_many)
+
+    @property
+    def caller(self) -> Principal:
+        """Who asks; the view lets nobody else in."""
+        if self.principal is None:
+            raise GraphQLError(UNAUTHENTICATED, extensions={"code": "UNAUTHENTICATED"})
+        return self.principal
+
+
+UNAUTHENTICATED = (
+    "Send a token: the header `Authorization: Bearer <token>`, or over a websocket the connection_init payload "
+    '{"authorization": "Bearer <token>"}.'
+)
+
+Info: TypeAlias = strawberry.Info[Context, None]
+
+
+def bad_input(message: str, argument: str) -> GraphQLError:
+    """The error for an argument that is wrong where no union of problems can say so."""
+    return GraphQLError(f"{argument}: {message}", extensions={"code": "BAD_USER_INPUT", "argument": argument})
+
+
+def not_found(message: str) -> GraphQLError:
+    """The error for something that does not exist where no union of problems can say so."""
+    return GraphQLError(message, extensions={"code": "NOT_FOUND"})

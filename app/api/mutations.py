@@ -1,0 +1,280 @@
+"""The mutations: an input becomes a call of the engine or the catalog, its result or refusal a member of a union."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Annotated, Any, ParamSpec
+
+import strawberry
+
+from app.api import inputs
+from app.api.context import Info
+from app.api.fields import argument, plain
+from app.api.problems import (
+    AlreadyExists,
+    InvalidTransition,
+    NotFound,
+    PermissionDenied,
+    PipelineInUse,
+    ReleaseInProgress,
+    ReviewRequired,
+    StalePhase,
+    ValidationFailed,
+    shown,
+)
+from app.api.types import Environment, Feature, Pipeline, RecordedEvent, Release, ReleaseEvent, recorded
+from app.domain import environments, features, pipelines, problems, releases
+from app.domain.releases import ReleaseAction
+from app.domain.transitions import Command
+
+
+@strawberry.type(description="The environment as saved.")
+class EnvironmentPayload:
+    """A saved environment."""
+
+    environment: environments.Environment = plain("The environment.", shown_as=Environment)
+
+
+@strawberry.type(description="The pipeline as saved.")
+class PipelinePayload:
+    """A saved pipeline."""
+
+    pipeline: pipelines.Pipeline = plain("The pipeline.", shown_as=Pipeline)
+
+
+@strawberry.type(description="The pipeline is deleted.")
+class DeletePipelinePayload:
+    """A deleted pipeline."""
+
+    id: strawberry.ID = plain("What its id was.")
+
+
+@strawberry.type(description="The feature as saved.")
+class FeaturePayload:
+    """A saved feature."""
+
+    feature: features.Feature = plain("The feature.", shown_as=Feature)
+
+
+@strawberry.type(description="The change is on its way, or done.")
+class UpdateFeaturePayload:
+    """A changed feature and the release that changes it."""
+
+    feature: features.Feature = plain("The feature.", shown_as=Feature)
+    release: releases.Release = plain(
+        "The release that carries the change; completed where it needed no pipeline.", shown_as=Release
+    )
+
+
+@strawberry.type(description="The action is done.")
+class ReleaseActionPayload:
+    """A release after an action."""
+
+    release: releases.Release = plain("The release as it now stands.", shown_as=Release)
+    events: list[RecordedEvent] = plain(
+        "What the action caused; none where there was nothing left to do. Sent again with the same idempotency key, it "
+        "answers with the events of the first time.",
+        shown_as=list[ReleaseEvent],
+    )
+
+
+SaveEnvironmentResult = Annotated[
+    EnvironmentPayload | PermissionDenied | ValidationFailed,
+    strawberry.union("SaveEnvironmentResult", description="What `saveEnvironment` answers."),
+]
+CreatePipelineResult = Annotated[
+    PipelinePayload | PermissionDenied | ValidationFailed | AlreadyExists,
+    strawberry.union("CreatePipelineResult", description="What `createPipeline` answers."),
+]
+UpdatePipelineResult = Annotated[
+    PipelinePayload | PermissionDenied | ValidationFailed | AlreadyExists | NotFound | PipelineInUse,
+    strawberry.union("UpdatePipelineResult", description="What `updatePipeline` answers."),
+]
+DuplicatePipelineResult = Annotated[
+    PipelinePayload | PermissionDenied | ValidationFailed | AlreadyExists | NotFound,
+    strawberry.union("DuplicatePipelineResult", description="What `duplicatePipeline` answers."),
+]
+DeletePipelineResult = Annotated[
+    DeletePipelinePayload | PermissionDenied | NotFound | PipelineInUse,
+    strawberry.union("DeletePipelineResult", description="What `deletePipeline` answers."),
+]
+CreateFeatureResult = Annotated[
+    FeaturePayload | PermissionDenied | ValidationFailed | AlreadyExists | NotFound,
+    strawberry.union("CreateFeatureResult", description="What `createFeature` answers."),
+]
+UpdateFeatureResult = Annotated[
+    UpdateFeaturePayload | PermissionDenied | ValidationFailed | NotFound | ReleaseInProgress,
+    strawberry.union("UpdateFeatureResult", description="What `updateFeature` answers."),
+]
+AttachPipelineResult = Annotated[
+    FeaturePayload | PermissionDenied | NotFound | ReleaseInProgress,
+    strawberry.union("AttachPipelineResult", description="What `attachPipeline` answers."),
+]
+ReleaseActionResult = Annotated[
+    ReleaseActionPayload
+    | PermissionDenied
+    | ValidationFailed
+    | NotFound
+    | StalePhase
+    | InvalidTransition
+    | ReviewRequired,
+    strawberry.union("ReleaseActionResult", description="What every action on a release answers."),
+]
+
+P = ParamSpec("P")
+
+
+def _mutation(result: object, description: str) -> Callable[[Callable[P, Awaitable[object]]], Any]:
+    """A mutation that answers with what its resolver gives, or with the problem that it met."""
+
+    def declare(resolver: Callable[P, Awaitable[object]]) -> Any:
+        @wraps(resolver)
+        async def answered(*args: P.args, **kwargs: P.kwargs) -> object:
+            try:
+                return await resolver(*args, **kwargs)
+            except problems.Problem as problem:
+                return shown(problem)
+
+        return strawberry.mutation(answered, graphql_type=result, description=description)
+
+    return declare
+
+
+def _input(description: str) -> Any:
+    return argument(description, name="input")
+
+
+async def _act(info: Info, release_id: str, command: Command) -> ReleaseActionPayload:
+    decision = await info.context.services.engine.act(release_id, command, info.context.caller)
+    return ReleaseActionPayload(release=decision.release, events=recorded(decision.release, decision.events))
+
+
+@strawberry.type(description="What changes something. Each answers with its payload or the problem that it met.")
+class Mutation:
+    """The mutations."""
+
+    @_mutation(SaveEnvironmentResult, "Create an environment, or change it. Needs ADMIN.")
+    async def save_environment(
+        self, info: Info, given: Annotated[inputs.SaveEnvironmentInput, _input("The environment.")]
+    ) -> EnvironmentPayload:
+        """See `Catalog.save_environment`."""
+        catalog, caller = info.context.services.catalog, info.context.caller
+        return EnvironmentPayload(
+            environment=await catalog.save_environment(given.name, given.pipeline_required, caller)
+        )
+
+    @_mutation(CreatePipelineResult, "Create a pipeline. Needs OPERATOR.")
+    async def create_pipeline(
+        self, info: Info, given: Annotated[inputs.CreatePipelineInput, _input("The pipeline.")]
+    ) -> PipelinePayload:
+        """See `Catalog.create_pipeline`."""
+        catalog, caller = info.context.services.catalog, info.context.caller
+        phases = tuple(phase.draft() for phase in given.phases)
+        return PipelinePayload(pipeline=await catalog.create_pipeline(given.name, given.description, phases, caller))
+
+    @_mutation(UpdatePipelineResult, "Edit a pipeline that no release goes through. Needs OPERATOR.")
+    async def update_pipeline(
+        self, info: Info, given: Annotated[inputs.UpdatePipelineInput, _input("The edit.")]
+    ) -> PipelinePayload:
+        """See `Catalog.update_pipeline`."""
+        catalog, caller = info.context.services.catalog, info.context.caller
+        return PipelinePayload(pipeline=await catalog.update_pipeline(given.id, given.edit(), caller))
+
+    @_mutation(DuplicatePipelineResult, "Create a pipeline like another, which may be in use. Needs OPERATOR.")
+    async def duplicate_pipeline(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, argument("The pipeline to copy.")],
+        name: Annotated[str, argument("The copy's name.")],
+    ) -> PipelinePayload:
+        """See `Catalog.duplicate_pipeline`."""
+        catalog, caller = info.context.services.catalog, info.context.caller
+        return PipelinePayload(pipeline=await catalog.duplicate_pipeline(id, name, caller))
+
+    @_mutation(
+        DeletePipelineResult,
+        "Delete a pipeline that no release goes through. Features attached to it take no change until another is "
+        "attached or they are detached. Needs OPERATOR.",
+    )
+    async def delete_pipeline(
+        self, info: Info, id: Annotated[strawberry.ID, argument("The pipeline.")]
+    ) -> DeletePipelinePayload:
+        """See `Catalog.delete_pipeline`."""
+        await info.context.services.catalog.delete_pipeline(id, info.context.caller)
+        return DeletePipelinePayload(id=id)
+
+    @_mutation(CreateFeatureResult, "Create a feature; its spec is in force at once. Needs OPERATOR.")
+    async def create_feature(
+        self, info: Info, given: Annotated[inputs.CreateFeatureInput, _input("The feature.")]
+    ) -> FeaturePayload:
+        """See `Catalog.create_feature`."""
+        catalog, caller = info.context.services.catalog, info.context.caller
+        feature = await catalog.create_feature(
+            given.key, given.kind, given.description, given.spec.spec(), given.pipeline_id, caller
+        )
+        return FeaturePayload(feature=feature)
+
+    @_mutation(AttachPipelineResult, "Attach a pipeline to a feature in the place of any other. Needs OPERATOR.")
+    async def attach_pipeline(
+        self, info: Info, given: Annotated[inputs.AttachPipelineInput, _input("The feature and the pipeline.")]
+    ) -> FeaturePayload:
+        """See `Catalog.attach_pipeline`."""
+        catalog, caller = info.context.services.catalog, info.context.caller
+        return FeaturePayload(feature=await catalog.attach_pipeline(given.feature_key, given.pipeline_id, caller))
+
+    @_mutation(
+        UpdateFeatureResult,
+        "Triggers a release when a pipeline is attached and the change touches an environment that requires one. "
+        "Any other change is a release too, completed at once. Needs OPERATOR.",
+    )
+    async def update_feature(
+        self, info: Info, given: Annotated[inputs.UpdateFeatureInput, _input("The change.")]
+    ) -> UpdateFeaturePayload:
+        """See `Catalog.update_feature`."""
+        feature, release = await info.context.services.catalog.update_feature(
+            given.key, given.spec.spec(), given.description, given.idempotency_key, info.context.caller
+        )
+        return UpdateFeaturePayload(feature=feature, release=release)
+
+    @_mutation(ReleaseActionResult, "Approve the phase that waits for review. Needs APPROVER.")
+    async def approve_phase(
+        self, info: Info, given: Annotated[inputs.PhaseActionInput, _input("The phase.")]
+    ) -> ReleaseActionPayload:
+        """See `domain.transitions`."""
+        return await _act(info, given.release_id, given.command(ReleaseAction.APPROVE))
+
+    @_mutation(ReleaseActionResult, "Stop the bake timer of the phase; the phase stays released. Needs OPERATOR.")
+    async def pause_release(
+        self, info: Info, given: Annotated[inputs.PhaseActionInput, _input("The phase.")]
+    ) -> ReleaseActionPayload:
+        """See `domain.transitions`."""
+        return await _act(info, given.release_id, given.command(ReleaseAction.PAUSE))
+
+    @_mutation(ReleaseActionResult, "Let the bake timer of the phase go on with what remained. Needs OPERATOR.")
+    async def unpause_release(
+        self, info: Info, given: Annotated[inputs.PhaseActionInput, _input("The phase.")]
+    ) -> ReleaseActionPayload:
+        """See `domain.transitions`."""
+        return await _act(info, given.release_id, given.command(ReleaseAction.UNPAUSE))
+
+    @_mutation(ReleaseActionResult, "Leave the phase and give the next its turn. Needs OPERATOR.")
+    async def skip_phase(
+        self, info: Info, given: Annotated[inputs.PhaseActionInput, _input("The phase.")]
+    ) -> ReleaseActionPayload:
+        """See `domain.transitions`."""
+        return await _act(info, given.release_id, given.command(ReleaseAction.SKIP))
+
+    @_mutation(ReleaseActionResult, "Give everyone the spec before, at once and for good. Needs OPERATOR.")
+    async def abort_release(
+        self, info: Info, given: Annotated[inputs.ReleaseActionInput, _input("The release.")]
+    ) -> ReleaseActionPayload:
+        """See `domain.transitions`."""
+        return await _act(info, given.release_id, given.command(ReleaseAction.ABORT))
+
+    @_mutation(ReleaseActionResult, "Give everyone the spec after, at once. Needs OPERATOR.")
+    async def full_roll_out(
+        self, info: Info, given: Annotated[inputs.ReleaseActionInput, _input("The release.")]
+    ) -> ReleaseActionPayload:
+        """See `domain.transitions`."""
+        return await _act(info, given.release_id, given.command(ReleaseAction.FULL_ROLL_OUT))

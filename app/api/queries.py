@@ -1,0 +1,163 @@
+"""The queries."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+
+from app.api import inputs, types
+from app.api.connections import After, Connection, First, connection, page_size, read_cursor
+from app.api.context import Info, bad_input, not_found
+from app.api.fields import argument, query
+from app.api.scalars import JSON
+from app.domain.access import Principal
+from app.domain.environments import Environment
+from app.domain.features import Evaluation, Feature, FeatureKind
+from app.domain.pipelines import Pipeline
+from app.domain.releases import Release, evaluate_feature
+from app.store.repositories import Page, Pipelines
+
+
+@strawberry.type(description="What can be read.")
+class Query:
+    """The queries."""
+
+    @query(types.Node | None, "The release, feature or pipeline of that id.")
+    async def node(
+        self, info: Info, id: Annotated[strawberry.ID, argument("Its id.")]
+    ) -> Release | Feature | Pipeline | None:
+        """By the id's prefix."""
+        services = info.context.services
+        match id.partition("_")[0]:
+            case "rel":
+                return await services.releases.get(id)
+            case "fea":
+                return await services.features.get(id)
+            case "pip":
+                return await services.pipelines.get(id)
+            case _:
+                return None
+
+    @query(types.Viewer, "Who is asking.")
+    def viewer(self, info: Info) -> Principal:
+        """The caller."""
+        return info.context.caller
+
+    @query(datetime, "The server's clock, which bake timers go by.")
+    def server_time(self, info: Info) -> datetime:
+        """Now."""
+        return info.context.services.clock.now()
+
+    @query(list[types.Environment], "Every environment, in the order of creation.")
+    async def environments(self, info: Info) -> list[Environment]:
+        """All of them."""
+        return await info.context.services.environments.all()
+
+    @query(types.Feature | None, "The feature with that key.")
+    async def feature(self, info: Info, key: Annotated[str, argument("Its key.")]) -> Feature | None:
+        """By key."""
+        return await info.context.services.features.by_key(key)
+
+    @query(types.FeatureConnection, "Features by key.")
+    async def features(
+        self,
+        info: Info,
+        kind: Annotated[FeatureKind | None, argument("Only of this kind.")] = None,
+        pipeline_id: Annotated[strawberry.ID | None, argument("Only those attached to this pipeline.")] = None,
+        has_active_release: Annotated[
+            bool | None, argument("Only those with a release under way, or only those without.")
+        ] = None,
+        first: First = 20,
+        after: After = None,
+    ) -> Connection[Feature]:
+        """A page of features."""
+        size, position = page_size(first), read_cursor(after)
+        services = info.context.services
+        if has_active_release is None:
+            page = await services.features.page(size, position, kind, pipeline_id)
+        else:
+            page = await _features_by_activity(info, has_active_release, size, position, kind, pipeline_id)
+        return connection(page, [feature.key for feature in page.values], after)
+
+    @query(types.Pipeline | None, "The pipeline of that id.")
+    async def pipeline(self, info: Info, id: Annotated[strawberry.ID, argument("Its id.")]) -> Pipeline | None:
+        """By id."""
+        return await info.context.services.pipelines.get(id)
+
+    @query(types.PipelineConnection, "Pipelines by name.")
+    async def pipelines(self, info: Info, first: First = 20, after: After = None) -> Connection[Pipeline]:
+        """A page of pipelines."""
+        page = await info.context.services.pipelines.page(page_size(first), read_cursor(after))
+        return connection(page, [Pipelines.cursor(pipeline) for pipeline in page.values], after)
+
+    @query(types.Release | None, "The release of that id.")
+    async def release(self, info: Info, id: Annotated[strawberry.ID, argument("Its id.")]) -> Release | None:
+        """By id."""
+        return await info.context.services.releases.get(id)
+
+    @query(types.ReleaseConnection, "Releases, the newest first.")
+    async def releases(
+        self,
+        info: Info,
+        filter: Annotated[inputs.ReleaseFilter | None, argument("Which ones.")] = None,
+        first: First = 20,
+        after: After = None,
+    ) -> Connection[Release]:
+        """A page of releases."""
+        return await types.release_page(info, inputs.filter_of(filter), first, after)
+
+    @query(types.Evaluation, "What a context gets from a feature in an environment, and why.")
+    async def evaluate(
+        self,
+        info: Info,
+        feature_key: Annotated[str, argument("The feature.")],
+        environment: Annotated[str, argument("The environment.")],
+        context: Annotated[
+            JSON | None,
+            argument("A JSON object of attributes; `targetingKey` names the unit that pass percentages go by."),
+        ] = None,
+    ) -> Evaluation:
+        """See `domain.releases.evaluate_feature`."""
+        services = info.context.services
+        attributes = inputs.context_of(context)
+        if attributes is None:
+            raise bad_input("Give a JSON object of attributes.", "context")
+        feature = await services.features.by_key(feature_key)
+        if feature is None:
+            raise not_found(f"There is no feature {feature_key!r}.")
+        if await services.environments.get(environment) is None:
+            raise not_found(f"There is no environment {environment!r}.")
+        latest = await services.releases.latest_of(feature_key)
+        return evaluate_feature(feature, latest, environment, attributes)
+
+
+async def _features_by_activity(
+    info: Info,
+    active: bool,
+    size: int,
+    after: str | None,
+    kind: FeatureKind | None,
+    pipeline_id: str | None,
+) -> Page[Feature]:
+    """A page of features with (or without) a release under way, which their documents do not tell."""
+    services = info.context.services
+    batch, found = size + 1, list[Feature]()
+    while len(found) <= size:
+        if active:
+            keys = await services.releases.features_under_way(after, None, batch)
+            by_key = await services.features.by_keys(keys)
+            read = [by_key[key] for key in keys if key in by_key]
+            matching = [f for f in read if kind in (None, f.kind) and pipeline_id in (None, f.pipeline_id)]
+            last, more = (keys[-1] if keys else None), len(keys) == batch
+        else:
+            page = await services.features.page(batch, after, kind, pipeline_id)
+            last, more = (page.values[-1].key if page.values else None), page.has_next
+            under_way = set(await services.releases.features_under_way(after, last, batch)) if last else set()
+            matching = [f for f in page.values if f.key not in under_way]
+        found.extend(matching)
+        if not more:
+            break
+        after = last
+    return Page(found[:size], len(found) > size)

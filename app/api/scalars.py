@@ -1,0 +1,69 @@
+"""How times, durations and JSON travel."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, NewType
+
+import isodate
+import strawberry
+from graphql import GraphQLError
+from strawberry.types.scalar import ScalarDefinition
+
+JSON = NewType("JSON", object)
+
+
+def _write_time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _read_time(value: Any) -> datetime:
+    """UTC in whole milliseconds; a time without an offset is taken as UTC."""
+    try:
+        time = datetime.fromisoformat(value)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise GraphQLError(f"{_shown(value)} is not an ISO 8601 time such as 2026-11-24T12:00:00Z.") from None
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+def _write_duration(value: timedelta) -> str:
+    return isodate.duration_isoformat(value) if value else "PT0S"
+
+
+def _read_duration(value: Any) -> timedelta:
+    """Whole milliseconds. Years and months have no fixed length, so they are refused."""
+    try:
+        duration = isodate.parse_duration(value)
+    except OverflowError:
+        return timedelta.max  # valid ISO 8601; what is too long is for validation to say
+    except (TypeError, ValueError, AttributeError):
+        duration = None
+    if not isinstance(duration, timedelta):
+        raise GraphQLError(f"{_shown(value)} is not an ISO 8601 duration such as PT1H30M (no years or months).")
+    return timedelta(milliseconds=duration // timedelta(milliseconds=1))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+SCALARS: dict[object, ScalarDefinition] = {
+    datetime: strawberry.scalar(
+        name="DateTime",
+        description="A moment as ISO 8601 in UTC with milliseconds: 2026-11-24T12:00:00.000Z",
+        serialize=_write_time,
+        parse_value=_read_time,
+    ),
+    timedelta: strawberry.scalar(
+        name="Duration",
+        description="ISO 8601, e.g. PT1H30M",
+        serialize=_write_duration,
+        parse_value=_read_duration,
+    ),
+    JSON: strawberry.scalar(
+        name="JSON",
+        description="Any JSON value",
+        serialize=lambda value: value,
+        parse_value=lambda value: value,
+    ),
+}

@@ -1,0 +1,57 @@
+"""The subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated
+
+import strawberry
+
+from app.api import inputs, types
+from app.api.context import Info, bad_input, not_found
+from app.api.fields import argument, subscription
+from app.domain.problems import NotFound
+from app.domain.releases import Release
+
+
+@strawberry.type(description="What can be watched, over a websocket (graphql-transport-ws).")
+class Subscription:
+    """The subscriptions."""
+
+    @subscription(
+        types.ReleaseEvent,
+        "Every event after the given sequence, each once and in order: first those on record, then live "
+        "ones. Completes with the release.",
+    )
+    async def release_events(
+        self,
+        info: Info,
+        release_id: Annotated[strawberry.ID, argument("The release.")],
+        after: Annotated[int | None, argument("The last sequence that the subscriber has seen; 0 for all.")] = 0,
+    ) -> AsyncGenerator[types.RecordedEvent, None]:
+        """See `Hub.release_events`."""
+        seen = after or 0
+        if seen < 0:
+            raise bad_input("Give the last sequence that you have seen, or 0.", "after")
+        async with aclosing(info.context.services.hub.release_events(release_id, seen)) as events:
+            try:
+                async for release, event in events:
+                    yield types.RecordedEvent(release, event)
+            except NotFound as problem:
+                raise not_found(problem.message) from None
+
+    @subscription(
+        types.Release,
+        "Each matching release as it stands now, then each one again whenever it changes: all a dashboard "
+        "needs. A change by which one stops matching is told once.",
+    )
+    async def releases(
+        self,
+        info: Info,
+        filter: Annotated[inputs.ReleaseFilter | None, argument("Which ones.")] = None,
+    ) -> AsyncGenerator[Release, None]:
+        """See `Hub.matching_releases`."""
+        async with aclosing(info.context.services.hub.matching_releases(inputs.filter_of(filter))) as matching:
+            async for release in matching:
+                yield release

@@ -1,0 +1,395 @@
+"""The types of the schema. They read attributes of domain values; only what a value cannot know itself has a resolver.
+
+No instance of them is made but of those that have no domain value (payloads, pages): see `mutations.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import strawberry
+from msgspec import Struct
+
+from app.api import enums  # noqa: F401  (describes the enums before a type names them)
+from app.api.connections import After, Connection, First, PageInfo, connection, page_size, read_cursor
+from app.api.context import Info
+from app.api.fields import computed, plain
+from app.api.scalars import JSON
+from app.domain import access, available, features, pipelines, releases, targeting
+from app.domain.transitions import settle
+from app.store.repositories import ReleaseFilter, Releases
+
+
+class RecordedEvent(Struct, frozen=True):
+    """An event together with the release on whose record it is."""
+
+    release: releases.Release
+    event: releases.ReleaseEvent
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not the release's is the event's."""
+        return getattr(self.event, name)
+
+    @property
+    def phase(self) -> releases.ReleasePhase | None:
+        """The phase that the event is about, as it stands in the release."""
+        return None if self.event.phase_id is None else self.release.phase(self.event.phase_id)
+
+    @property
+    def bypassed_review_of(self) -> list[releases.ReleasePhase]:
+        """The phases whose review was bypassed."""
+        return [phase for phase in self.release.phases if phase.id in self.event.bypassed_phase_ids]
+
+
+def recorded(release: releases.Release, events: Sequence[releases.ReleaseEvent]) -> list[RecordedEvent]:
+    """Events as the schema shows them."""
+    return [RecordedEvent(release, event) for event in events]
+
+
+# --- resolvers --------------------------------------------------------------------------------------------------------
+
+
+async def _release_feature(root: releases.Release, info: Info) -> features.Feature | None:
+    return await info.context.features.load(root.feature_key)
+
+
+def _release_history(root: releases.Release) -> list[RecordedEvent]:
+    return recorded(root, root.history)
+
+
+def _available_actions(root: releases.Release, info: Info) -> tuple[available.AvailableAction, ...]:
+    now = info.context.services.clock.now()
+    return available.available_actions(settle(root, now), info.context.caller, now)
+
+
+def _bake_remaining(root: releases.ReleasePhase, info: Info) -> timedelta | None:
+    if root.bake_ends_at is None:
+        return root.bake_remaining
+    return max(timedelta(0), root.bake_ends_at - info.context.services.clock.now())
+
+
+async def _feature_spec(root: features.Feature, info: Info) -> features.FeatureSpec:
+    return releases.spec_in_force(root, await info.context.latest_releases.load(root.key))
+
+
+async def _feature_pipeline(root: features.Feature, info: Info) -> pipelines.Pipeline | None:
+    return None if root.pipeline_id is None else await info.context.pipelines.load(root.pipeline_id)
+
+
+async def _active_release(root: features.Feature, info: Info) -> releases.Release | None:
+    latest = await info.context.latest_releases.load(root.key)
+    return None if latest is None or latest.is_over else latest
+
+
+async def _feature_releases(
+    root: features.Feature, info: Info, first: First = 20, after: After = None
+) -> Connection[releases.Release]:
+    return await release_page(info, ReleaseFilter(feature_key=root.key), first, after)
+
+
+async def _pipeline_features(
+    root: pipelines.Pipeline, info: Info, first: First = 20, after: After = None
+) -> Connection[features.Feature]:
+    page = await info.context.services.features.page(page_size(first), read_cursor(after), pipeline_id=root.id)
+    return connection(page, [feature.key for feature in page.values], after)
+
+
+async def _pipeline_releases(root: pipelines.Pipeline, info: Info) -> list[releases.Release]:
+    return await info.context.services.releases.under_way_in(root.id)
+
+
+def _reason(root: features.Evaluation) -> str:
+    return root.reason.value
+
+
+async def release_page(
+    info: Info, filter: ReleaseFilter, first: int | None, after: str | None
+) -> Connection[releases.Release]:
+    """A page of releases, the newest first."""
+    page = await info.context.services.releases.page(filter, page_size(first), read_cursor(after))
+    return connection(page, [Releases.cursor(release) for release in page.values], after)
+
+
+# --- types ------------------------------------------------------------------------------------------------------------
+
+
+@strawberry.interface(description="Something with an id that `node` finds.")
+class Node:
+    """Relay's Node."""
+
+    id: strawberry.ID = plain("Unique among all things.")
+
+
+@strawberry.type(description="Somewhere that features are evaluated.")
+class Environment:
+    """An environment."""
+
+    name: str = plain("Its name: production.")
+    pipeline_required: bool = plain("Whether a change that touches it goes through the feature's pipeline.")
+
+
+@strawberry.type(description="One comparison of an attribute of the context with values.")
+class Condition:
+    """A condition."""
+
+    attribute: str = plain("The attribute of the context.")
+    operator: targeting.ConditionOperator = plain("How it is compared.")
+    values: list[JSON] = plain("What it is compared with.")
+
+
+@strawberry.type(description="Gives a value to the units that match.")
+class TargetingRule:
+    """A targeting rule."""
+
+    name: str = plain("Its name, unlike those of the spec's other rules.")
+    environments: list[str] = plain("Where it applies; none means everywhere.")
+    conditions: list[Condition] = plain("All must match.")
+    pass_percentage: float = plain(
+        "How many of the matching units get the value, by a stable hash of feature key and targetingKey."
+    )
+    value: JSON = plain("What they get.")
+
+
+@strawberry.type(description="What a feature gives to whom.")
+class FeatureSpec:
+    """A spec."""
+
+    rules: list[TargetingRule] = plain("Tried in order.")
+    default_value: JSON = plain("What whoever no rule admits gets.")
+
+
+@strawberry.type(description="A feature gate or a dynamic config.")
+class Feature(Node):
+    """A feature."""
+
+    key: str = plain("What applications ask for.")
+    kind: features.FeatureKind = plain("Gate or config.")
+    description: str | None = plain("What it is for.")
+    spec: FeatureSpec = computed(
+        _feature_spec,
+        "The spec in force: that of the latest completed release, or the one that it was created with.",
+    )
+    pipeline: Pipeline | None = computed(_feature_pipeline, "The pipeline that its changes go through.")
+    active_release: Release | None = computed(_active_release, "The release under way, if there is one.")
+    releases: ReleaseConnection = computed(_feature_releases, "Its history: every change, the newest first.")
+
+    @classmethod
+    def is_type_of(cls, value: object, _info: object) -> bool:
+        """Whether a value is shown as this type."""
+        return isinstance(value, features.Feature)
+
+
+@strawberry.type(description="A feature on a page.")
+class FeatureEdge:
+    """A feature and its cursor."""
+
+    node: Feature = plain("The feature.")
+    cursor: str = plain("Where it stands.")
+
+
+@strawberry.type(description="A page of features, by key.")
+class FeatureConnection:
+    """A page of features."""
+
+    edges: list[FeatureEdge] = plain("The features.")
+    page_info: PageInfo = plain("Where the page lies.")
+
+
+@strawberry.type(description="Whom a phase releases to: contexts of these environments that match all conditions.")
+class ReleaseRule:
+    """A release rule."""
+
+    environments: list[str] = plain("At least one.")
+    conditions: list[Condition] = plain("All must match.")
+
+
+@strawberry.type(description="A step of a pipeline.")
+class Phase:
+    """A phase of a pipeline."""
+
+    id: strawberry.ID = plain("Kept while the phase keeps its name.")
+    name: str = plain("Unlike those of the pipeline's other phases.")
+    rules: list[ReleaseRule] = plain("A context that one of them admits is in the phase.")
+    bake_time: timedelta = plain("How long it is observed before the next phase.")
+    required_approvals: int = plain("How many different people must approve it; 0 asks for no review.")
+    prevent_self_approval: bool = plain("Whether who started the release may not approve it.")
+
+
+@strawberry.type(description="An ordered list of phases that changes of its features go through.")
+class Pipeline(Node):
+    """A release pipeline."""
+
+    name: str = plain("Unlike those of all other pipelines.")
+    description: str | None = plain("What it is for.")
+    phases: list[Phase] = plain("In order.")
+    features: FeatureConnection = computed(_pipeline_features, "The features attached to it, by key.")
+    active_releases: list[Release] = computed(
+        _pipeline_releases, "The releases under way through it, the oldest first, 100 at most."
+    )
+
+    @classmethod
+    def is_type_of(cls, value: object, _info: object) -> bool:
+        """Whether a value is shown as this type."""
+        return isinstance(value, pipelines.Pipeline)
+
+
+@strawberry.type(description="A pipeline on a page.")
+class PipelineEdge:
+    """A pipeline and its cursor."""
+
+    node: Pipeline = plain("The pipeline.")
+    cursor: str = plain("Where it stands.")
+
+
+@strawberry.type(description="A page of pipelines, by name.")
+class PipelineConnection:
+    """A page of pipelines."""
+
+    edges: list[PipelineEdge] = plain("The pipelines.")
+    page_info: PageInfo = plain("Where the page lies.")
+
+
+@strawberry.type(description="Who did something.")
+class Actor:
+    """An actor."""
+
+    id: strawberry.ID = plain("The same for everything that this actor does.")
+    name: str = plain("For people to read.")
+    kind: access.ActorKind = plain("A person, or Slipway itself.")
+
+
+@strawberry.type(description="One person's consent to a phase.")
+class Approval:
+    """An approval."""
+
+    actor: Actor = plain("Who approved.")
+    at: datetime = plain("When.")
+    reason: str | None = plain("Why, if it was said.")
+
+
+@strawberry.type(description="A phase of a release: the pipeline's as it was at the start, and how far it has come.")
+class ReleasePhase:
+    """A phase of a release."""
+
+    id: strawberry.ID = plain("What actions name it by; unique within the release.")
+    index: int = plain("Its place, from 0.")
+    name: str = plain("Its name.")
+    status: releases.PhaseStatus = plain("Where it stands.")
+    rules: list[ReleaseRule] = plain("Whom it releases to.")
+    bake_time: timedelta = plain("How long it is observed in full.")
+    required_approvals: int = plain("How many different people must approve it.")
+    prevent_self_approval: bool = plain("Whether who started the release may not approve it.")
+    approvals: list[Approval] = plain("Those given.")
+    review_bypassed: bool = plain("Whether an administrator passed its review by.")
+    released_at: datetime | None = plain("Since when its contexts have had the spec after.")
+    bake_ends_at: datetime | None = plain("The deadline while the bake timer runs.")
+    bake_remaining: timedelta | None = computed(
+        _bake_remaining,
+        "What remains of the bake time: counting while it runs, kept while paused.",
+    )
+    ended_at: datetime | None = plain("When it was completed, skipped or aborted.")
+
+
+@strawberry.type(description="What the caller could do now, for a menu: every action is listed, those refused say why.")
+class AvailableAction:
+    """One entry of the menu."""
+
+    action: releases.ReleaseAction = plain("The action.")
+    allowed: bool = plain("Whether it would be carried out.")
+    reason: str | None = plain("Why it would be refused.")
+    confirmation: str = plain("What it would do, for a confirm dialog.")
+    bypasses_review_of: list[ReleasePhase] = plain(
+        "The phases whose review it would pass by: it then needs ADMIN, bypassReview and a reason."
+    )
+
+
+@strawberry.type(description="What a release changes.")
+class SpecChange:
+    """A change of a spec."""
+
+    before: FeatureSpec = plain("What everyone gets whom no phase has admitted, and after an abort.")
+    after: FeatureSpec = plain("What the admitted get, and everyone once it is completed.")
+
+
+@strawberry.type(description="One change of one feature on its way through one pipeline.")
+class Release(Node):
+    """A release."""
+
+    number: int = plain("Counts the feature's releases from 1.")
+    feature: Feature = computed(_release_feature, "What it changes.")
+    pipeline_id: strawberry.ID | None = plain(
+        "null for a change that needed no pipeline: it has no phases and was completed at once"
+    )
+    pipeline_name: str | None = plain("The pipeline's name when the release started.")
+    description: str | None = plain("What the change is for.")
+    status: releases.ReleaseStatus = plain("Where it stands.")
+    phases: list[ReleasePhase] = plain("In order.")
+    current_phase: ReleasePhase | None = plain("The phase whose turn it is; null when the release is over.")
+    change: SpecChange = plain("The spec before and after.")
+    available_actions: list[AvailableAction] = computed(_available_actions, "What the caller could do now.")
+    history: list[ReleaseEvent] = computed(_release_history, "Every event, the first first.")
+    started_by: Actor = plain("Who started it.")
+    started_at: datetime = plain("When.")
+    ended_at: datetime | None = plain("When it was completed or aborted.")
+    revision: int = plain("Counts its writes: of two answers the one with the higher revision is newer.")
+
+    @classmethod
+    def is_type_of(cls, value: object, _info: object) -> bool:
+        """Whether a value is shown as this type."""
+        return isinstance(value, releases.Release)
+
+
+@strawberry.type(description="A release on a page.")
+class ReleaseEdge:
+    """A release and its cursor."""
+
+    node: Release = plain("The release.")
+    cursor: str = plain("Where it stands.")
+
+
+@strawberry.type(description="A page of releases, the newest first.")
+class ReleaseConnection:
+    """A page of releases."""
+
+    edges: list[ReleaseEdge] = plain("The releases.")
+    page_info: PageInfo = plain("Where the page lies.")
+
+
+@strawberry.type(description="One fact in the history of a release.")
+class ReleaseEvent:
+    """An event of a release."""
+
+    sequence: int = plain("1, 2, 3, ... within the release, without gaps.")
+    type: releases.ReleaseEventType = plain("What happened.")
+    at: datetime = plain("When.")
+    actor: Actor = plain("Who did it.")
+    reason: str | None = plain("Why, if it was said.")
+    phase: ReleasePhase | None = plain("The phase that it is about, as it stands in `release`.")
+    from_status: releases.ReleaseStatus | None = plain("The release's status before; null at the start.")
+    to_status: releases.ReleaseStatus = plain("The release's status after.")
+    bypassed_review_of: list[ReleasePhase] = plain("The phases whose review was bypassed.")
+    release: Release = plain("The release as it stood when the event was read: at the event or later.")
+
+
+@strawberry.type(description="What a context gets from a feature, and why.")
+class Evaluation:
+    """An evaluation."""
+
+    value: JSON = plain("The value.")
+    rule_name: str | None = plain("The targeting rule that gave it; null for the default value.")
+    release_id: strawberry.ID | None = plain("The release under way whose spec after gave it.")
+    reason: str = computed(
+        _reason,
+        "STATIC: the spec has no rules. DEFAULT: no rule admits the context. TARGETING_MATCH: a rule does. "
+        "SPLIT: a rule does, and the unit is within its pass percentage.",
+    )
+
+
+@strawberry.type(description="Who is asking.")
+class Viewer:
+    """The caller."""
+
+    actor: Actor = plain("As they stay on record.")
+    role: access.Role = plain("What they may do.")

@@ -1,0 +1,122 @@
+"""The `slipway` command. Modules are imported by the command that needs them, so that `--help` is quick."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+app = typer.Typer(
+    help="Slipway rolls a change of a feature gate or dynamic config out in phases.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(help="The port to listen on.", min=0, max=65535)]
+
+
+@app.command()
+def dev(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    data: Annotated[Path, typer.Option(help="The folder that keeps the data.")] = Path(".slipway"),
+    demo: Annotated[bool, typer.Option("--demo", help="Load environments, a pipeline and two releases.")] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+) -> None:
+    """Run API, worker and embedded stores on this machine, with nothing to set up."""
+    from app.dev import PortTaken, run
+    from app.embedded import EmbeddedError
+
+    if log_level not in ("debug", "info", "warning", "error"):
+        _fail(f"--log-level {log_level}: use debug, info, warning or error.")
+    try:
+        _run(run(host, port, data, demo, log_level))
+    except (EmbeddedError, PortTaken) as error:
+        _fail(str(error))
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+) -> None:
+    """Serve the API. Configured by environment variables: SLIPWAY_STORE_URL, SLIPWAY_REDIS_URL, ..."""
+    import uvicorn
+
+    from app.server import create_app, server_config
+
+    settings = _settings()
+    server = uvicorn.Server(server_config(create_app(), settings.log_level, host=host, port=port))
+    _run(server.serve())
+    if not server.started:
+        sys.exit(1)
+
+
+@app.command()
+def worker(
+    check: Annotated[
+        bool, typer.Option("--check", help="Tell by the exit status whether a worker is at work, and do nothing else.")
+    ] = False,
+) -> None:
+    """End bakes that are due. Configured by the same environment variables as `serve`."""
+    from app.worker import is_healthy, serve
+
+    settings = _settings()
+    if check:
+        healthy = asyncio.run(is_healthy(settings.redis_url))
+        sys.exit(0 if healthy else 1)
+    _run(serve(settings))
+
+
+@app.command()
+def schema() -> None:
+    """Print the GraphQL schema (SDL)."""
+    from app.api.schema import schema
+
+    print(schema.as_str())
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+def _settings() -> "Settings":
+    from pydantic import ValidationError
+
+    from app.settings import Settings
+    from app.store import open_store
+
+    try:
+        settings = Settings()
+        open_store(settings.store_url)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = "SLIPWAY_" + str(problem["loc"][0]).upper()
+            field = Settings.model_fields[str(problem["loc"][0])]
+            wrong = "is not set" if problem["type"] == "missing" else problem["msg"]
+            lines.append(f"{name}: {wrong}. {field.description}.")
+        _fail("\n".join(lines))
+    except ValueError as error:
+        _fail(f"SLIPWAY_STORE_URL: {error}")
+    return settings
+
+
+def _run(main: object) -> None:
+    """Run to the end on uvloop, where there is one."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)  # type: ignore[arg-type]
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(2)

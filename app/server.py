@@ -1,0 +1,127 @@
+"""The web application: routes and lifespan."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+from redis.exceptions import RedisError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from app.api.view import GraphQLView
+from app.logs import configure_logs
+from app.services import Services, open_services
+from app.settings import Settings
+from app.store.documents import StoreUnavailable
+
+log = structlog.get_logger()
+
+_READY_WITHIN_SECONDS = 2.0
+_PREPARE_AGAIN_SECONDS = 2.0
+
+
+def create_app(services: Services | None = None) -> Starlette:
+    """The API on given services, which somebody else closes, or on its own from the environment's settings."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            held = services
+            if held is None:
+                settings = Settings()
+                configure_logs(settings.log_level)
+                held = await stack.enter_async_context(open_services(settings))
+            app.state.services = held
+            app.state.graphql = GraphQLView(held)
+            await stack.enter_async_context(held.hub.running())
+            preparing = asyncio.create_task(_prepare(held))
+            stack.callback(preparing.cancel)
+            yield
+
+    graphql = _GraphQL()
+    return Starlette(
+        routes=[
+            Route("/", _to_graphiql, methods=["GET"]),
+            Route("/graphql", graphql),
+            WebSocketRoute("/graphql", graphql),
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/readyz", readyz, methods=["GET"]),
+        ],
+        lifespan=lifespan,
+    )
+
+
+class _GraphQL:
+    """The view of the services that the lifespan opens. (A function would be taken for one of requests alone.)"""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["app"].state.graphql(scope, receive, send)
+
+
+async def healthz(request: Request) -> JSONResponse:
+    """Alive: this process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> JSONResponse:
+    """Ready: store and Redis answer. Otherwise 503, and which of them does not."""
+    services: Services = request.app.state.services
+    names = ("store", "redis")
+    checks = await asyncio.gather(*(_check(ping) for ping in (services.store.ping, services.redis.ping)))
+    ready = all(check == "ok" for check in checks)
+    return JSONResponse(dict(zip(names, checks, strict=True)), status_code=200 if ready else 503)
+
+
+async def _check(ping: Callable[[], Awaitable[object]]) -> str:
+    try:
+        async with asyncio.timeout(_READY_WITHIN_SECONDS):
+            await ping()
+    except TimeoutError:
+        return f"no answer within {_READY_WITHIN_SECONDS:g} s"
+    except (StoreUnavailable, RedisError, OSError) as error:
+        log.warning("not ready", error=str(error))
+        return "does not answer"
+    return "ok"
+
+
+async def _to_graphiql(request: Request) -> RedirectResponse:
+    return RedirectResponse("/graphql")
+
+
+async def _prepare(services: Services) -> None:
+    """Make tables and indexes as soon as the store answers, so that a process may start before its store."""
+    while True:
+        try:
+            await services.store.prepare()
+        except StoreUnavailable as error:
+            log.warning("store not prepared, trying again", error=str(error))
+            await asyncio.sleep(_PREPARE_AGAIN_SECONDS)
+        else:
+            return
+
+
+def server_config(app: Starlette | str, log_level: str, **more: Any) -> uvicorn.Config:
+    """How uvicorn serves Slipway, in development and in production."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=1024 * 1024,
+        # A peer that is gone without a word is noticed within 40 s, and frees what it held.
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        log_level=log_level,
+        timeout_graceful_shutdown=5,
+        **more,
+    )
