@@ -28,11 +28,9 @@ from app.domain.problems import (
 )
 from app.domain.releases import Release, SpecChange, spec_in_force
 from app.domain.transitions import MAX_KEY
-from app.engine import Clock, Contention, Engine, new_id
+from app.engine import ATTEMPTS, Clock, Contention, Engine, new_id, stand_back
 from app.store.documents import DuplicateKey
 from app.store.repositories import Environments, Features, Pipelines, Releases
-
-_ATTEMPTS = 50
 
 
 class PhaseDraft(Struct, frozen=True):
@@ -79,7 +77,7 @@ class Catalog:
         """Create an environment, or set whether changes that touch it need a pipeline. Raises ValidationFailed."""
         require_role(by, Role.ADMIN, "manage environments")
         _refuse(environment_name_problems(name, ("name",)))
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             found = await self._environments.get(name)
             if found is None:
                 environment = Environment(name, pipeline_required, self._clock.now())
@@ -114,7 +112,7 @@ class Catalog:
         A release that starts at the same moment keeps the copy that it took: neither sees half of an edit.
         """
         require_role(by, Role.OPERATOR, "edit a pipeline")
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             found = await self._pipeline(id)
             await self._refuse_in_use(found, "edited")
             description = edit.description if edit.description is not None else found.description
@@ -151,7 +149,7 @@ class Catalog:
         must not turn their next change into one that reaches everyone at once.
         """
         require_role(by, Role.OPERATOR, "delete a pipeline")
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             found = await self._pipeline(id)
             await self._refuse_in_use(found, "deleted")
             if await self._pipelines.remove(found):
@@ -186,11 +184,11 @@ class Catalog:
     async def attach_pipeline(self, feature_key: str, pipeline_id: str | None, by: Principal) -> Feature:
         """Attach a pipeline to a feature, or with None detach it. Raises NotFound or ReleaseInProgress."""
         require_role(by, Role.OPERATOR, "attach a pipeline")
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             found = await self._feature(feature_key)
             if pipeline_id is not None:
                 await self._pipeline(pipeline_id)
-            await self._latest_over(feature_key)
+            await self._over(await self._releases.latest_of(feature_key))
             feature = structs.replace(found, pipeline_id=pipeline_id, revision=found.revision + 1)
             if await self._features.save(feature):
                 return feature
@@ -213,10 +211,12 @@ class Catalog:
         feature = await self._feature(key)
         problems = [*_idempotency_key_problems(idempotency_key), *description_problems(description, ("description",))]
         _refuse((*problems, *await self._spec_problems(spec, feature.kind)))
-        for _ in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            latest = await self._releases.latest_of(key)
+            # Only now: a release that the same key has started meanwhile must not be taken for somebody else's.
             if idempotency_key is not None and (first := await self._releases.started_with(key, idempotency_key)):
                 return feature, _same_change(first, spec, by)
-            latest = await self._latest_over(key)
+            latest = await self._over(latest)
             before = spec_in_force(feature, latest)
             if same_json(before, spec):
                 _refuse([FieldProblem(("spec",), "It is the spec in force already: there is nothing to release.")])
@@ -231,7 +231,9 @@ class Catalog:
                     description=description,
                     start_key=idempotency_key,
                 )
-            except DuplicateKey:  # somebody else started one meanwhile: look again at what is under way
+            except DuplicateKey:  # somebody else started one meanwhile: look again at what is under way, and attached
+                await stand_back(attempt)
+                feature = await self._feature(key)
                 continue
             return feature, release
         raise Contention(f"Feature {key} is being changed by many others at once. Nothing was done; try again.")
@@ -254,14 +256,13 @@ class Catalog:
             )
         return pipeline
 
-    async def _latest_over(self, feature_key: str) -> Release | None:
-        """The feature's latest release; raises ReleaseInProgress while it is under way, a due bake settled first."""
-        latest = await self._releases.latest_of(feature_key)
+    async def _over(self, latest: Release | None) -> Release | None:
+        """A feature's latest release; raises ReleaseInProgress while it is under way, a due bake settled first."""
         if latest is not None and not latest.is_over:
             latest = await self._engine.settle(latest)
             if not latest.is_over:
                 raise ReleaseInProgress(
-                    f"{feature_key} has a release under way, #{latest.number} ({latest.status.value}). "
+                    f"{latest.feature_key} has a release under way, #{latest.number} ({latest.status.value}). "
                     "Wait for its end, or abort it.",
                     latest,
                 )

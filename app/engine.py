@@ -22,7 +22,7 @@ from app.timers import BakeTimers
 
 log = structlog.get_logger()
 
-_ATTEMPTS = 50
+ATTEMPTS = 100
 _DUE_AT_A_TIME = 100
 _SETTLED_IN_PARALLEL = 8
 
@@ -50,6 +50,11 @@ class Contention(Exception):
 def new_id(prefix: str, now: datetime) -> str:
     """An id such as `rel_01K...`: a ULID, so that ids sort by the time that they were made."""
     return f"{prefix}_{ULID.from_datetime(now)}"
+
+
+async def stand_back(attempt: int) -> None:
+    """Wait a moment after a lost race, the longer the more have been lost, so that the rivals come one by one."""
+    await asyncio.sleep(random.uniform(0, 0.002 * attempt))  # noqa: S311
 
 
 class Engine:
@@ -135,7 +140,7 @@ class Engine:
 
         Whoever wins a race makes progress, so a turn is found after as many tries as there are rivals at worst.
         """
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             if release is None:
                 release = await self._releases.get(release_id)
             if release is None:
@@ -155,7 +160,7 @@ class Engine:
                     raise refusal
                 return Decision(changed, decision.events)
             release = None
-            await asyncio.sleep(random.uniform(0, 0.002 * attempt))  # noqa: S311
+            await stand_back(attempt)
         raise Contention(f"Release {release_id} is being changed by many others at once. Nothing was done; try again.")
 
     async def _follow_up(self, release: Release, since: int) -> None:

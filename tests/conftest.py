@@ -64,15 +64,15 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self._now = SystemClock().now()
+        self.moment = SystemClock().now()
 
     def now(self) -> datetime:
         """The moment that the test has come to."""
-        return self._now
+        return self.moment
 
     def advance(self, by: timedelta) -> None:
         """Let time pass."""
-        self._now += by
+        self.moment += by
 
 
 @pytest.fixture
