@@ -303,10 +303,12 @@ class EmbeddedValkey:
     async def _until_it_answers(self, child: Process, log_start: int) -> None:
         clock = asyncio.get_running_loop().time
         patience = clock() + SILENCE_S
-        async with Redis(unix_socket_path=str(self._socket), socket_timeout=1) as client:
+        async with Redis(unix_socket_path=str(self._socket)) as client:
             while child.returncode is None and clock() < patience:
                 try:
-                    await client.ping()
+                    # Not redis-py's socket_timeout: its wait_for swallows a cancellation now and then on Python 3.11.
+                    async with asyncio.timeout(1):
+                        await client.ping()
                     return
                 except BusyLoadingError:  # reading its log back may take long, and is no silence
                     patience = clock() + SILENCE_S
@@ -406,9 +408,10 @@ def _fits(socket: Path) -> bool:
 
 async def _shut_down(socket: Path) -> None:
     """Ask whoever listens on `socket` to save and end; return when it has, or when nobody is there."""
-    async with Redis(unix_socket_path=str(socket), socket_timeout=STOP_GRACE_S) as client:
+    async with Redis(unix_socket_path=str(socket)) as client:
         with contextlib.suppress(RedisError, OSError):
-            await client.shutdown()
+            async with asyncio.timeout(STOP_GRACE_S):
+                await client.shutdown()
 
 
 async def _locked(lock: int, within_s: float) -> bool:
