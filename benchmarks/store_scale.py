@@ -105,7 +105,7 @@ def _reads(releases: Releases, some_id: str, cursor: str) -> dict[str, Callable[
 async def _compare(name: str, urls: list[str], large: int) -> None:
     stores = [await _fill(url, count) for url, count in zip(urls, (_SMALL, large), strict=True)]
     reads = []
-    for store, count in zip(stores, (_SMALL, large), strict=True):
+    for store in stores:
         page = await store.page(ReleaseFilter(), 100, None)
         middle = Releases.cursor(page.values[49])
         reads.append(_reads(store, page.values[50].id, middle))
