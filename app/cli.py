@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from app.settings import Settings
 
 app = typer.Typer(
@@ -30,6 +32,8 @@ def dev(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
     """Run API, worker and embedded stores on this machine, with nothing to set up."""
+    from pydantic import ValidationError
+
     from app.dev import PortTaken, run
     from app.embedded import EmbeddedError
 
@@ -39,6 +43,8 @@ def dev(
         _run(run(host, port, data, demo, log_level))
     except (EmbeddedError, PortTaken) as error:
         _fail(str(error))
+    except ValidationError as error:
+        _fail_settings(error)
 
 
 @app.command()
@@ -97,16 +103,21 @@ def _settings() -> "Settings":
         settings = Settings()
         open_store(settings.store_url)
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            name = "SLIPWAY_" + str(problem["loc"][0]).upper()
-            field = Settings.model_fields[str(problem["loc"][0])]
-            wrong = "is not set" if problem["type"] == "missing" else problem["msg"]
-            lines.append(f"{name}: {wrong}. {field.description}.")
-        _fail("\n".join(lines))
+        _fail_settings(error)
     except ValueError as error:
         _fail(f"SLIPWAY_STORE_URL: {error}")
     return settings
+
+
+def _fail_settings(error: "ValidationError") -> NoReturn:
+    from app.settings import Settings
+
+    lines = []
+    for problem in error.errors():
+        field = str(problem["loc"][0])
+        wrong = "is not set" if problem["type"] == "missing" else problem["msg"]
+        lines.append(f"SLIPWAY_{field.upper()}: {wrong}. {Settings.model_fields[field].description}.")
+    _fail("\n".join(lines))
 
 
 def _run(main: object) -> None:

@@ -7,6 +7,7 @@ by starting another one.
 import asyncio
 import contextlib
 import signal
+import socket
 from typing import Any, cast
 
 import structlog
@@ -23,10 +24,12 @@ from app.timers import END_BAKE, QUEUE, SERIALIZERS, connect
 
 log = structlog.get_logger()
 
-HEALTH_KEY = f"{QUEUE}:health"
+# One for each machine or container, so that a worker that hangs is not taken for another that does not.
+HEALTH_KEY = f"{QUEUE}:health:{socket.gethostname()}"
 
 _POLL_SECONDS = 0.05
 _HEALTH_SECONDS = 5
+_CANCEL_AGAIN_SECONDS = 0.5
 _BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
 
 
@@ -85,19 +88,40 @@ async def run(services: Services) -> None:
     failures = 0
     while True:
         worker = make_worker(services)
+        working = asyncio.create_task(_work(services, worker))
         try:
-            await services.engine.settle_due()
-            await worker.async_run()
+            # Not awaited itself: redis-py sometimes swallows a cancellation (asyncio.wait_for on Python 3.11).
+            await asyncio.wait({working})
+            working.result()
         except (RedisError, OSError, StoreUnavailable) as error:
             log.warning("worker stopped, starting again", error=str(error) or type(error).__name__)
             failures = failures + 1 if worker.jobs_complete == 0 else 0
         finally:
-            await _close(worker)
+            await _close(worker, working)
         await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
 
 
+async def _work(services: Services, worker: Worker) -> None:
+    # Whatever Redis does, what is due by now is settled.
+    await services.engine.settle_due()
+    await worker.async_run()
+
+
+async def _close(worker: Worker, working: asyncio.Task[None]) -> None:
+    """Cancel the jobs that run (they are settled again by the next worker's sweep) and let go of Redis."""
+    tasks = {working, *worker.tasks.values()}
+    while tasks := {task for task in tasks if not task.done()}:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_SECONDS)
+    with contextlib.suppress(RedisError, OSError):
+        await worker.pool.delete(HEALTH_KEY)
+    with contextlib.suppress(RedisError, OSError):
+        await worker.pool.aclose(close_connection_pool=True)
+
+
 async def is_healthy(redis_url: str) -> bool:
-    """Whether a worker has been seen on this Redis within the last seconds."""
+    """Whether a worker of this machine or container was at work within the last seconds."""
     redis = connect(redis_url)
     try:
         return bool(await redis.exists(HEALTH_KEY))
@@ -105,15 +129,6 @@ async def is_healthy(redis_url: str) -> bool:
         return False
     finally:
         await redis.aclose(close_connection_pool=True)
-
-
-async def _close(worker: Worker) -> None:
-    """Cancel the jobs that run (they are settled again by the next worker's sweep) and let go of Redis."""
-    try:
-        await worker.close()
-    except (RedisError, OSError, asyncio.CancelledError):
-        with contextlib.suppress(RedisError, OSError):
-            await worker.pool.aclose(close_connection_pool=True)
 
 
 async def serve(settings: Settings) -> None:
