@@ -105,12 +105,13 @@ class Watcher:
                 return self._pending.popleft()
             if self._overflow:
                 id = next(iter(self._overflow))
+                del self._overflow[id]  # before the read: a change that comes during it is queued anew
                 try:
                     release = await self._releases.get(id)
                 except StoreUnavailable:
+                    self._overflow[id] = None
                     await asyncio.sleep(_RETRY_SECONDS)
                     continue
-                del self._overflow[id]
                 if release is not None:
                     return release
                 continue
@@ -235,18 +236,20 @@ class Hub:
         while True:
             await self._wanted_some.wait()
             ids = list(self._wanted)[:_PAGE]
+            for id in ids:
+                del self._wanted[id]  # before the read: what is announced during it is wanted anew
+            if not self._wanted:
+                self._wanted_some.clear()
             try:
                 found = await self._releases.get_many(ids)
             except StoreUnavailable as error:
                 log.warning("changed releases not read, trying again", error=str(error))
+                self._wanted.update(dict.fromkeys(ids))
+                self._wanted_some.set()
                 await asyncio.sleep(self._poll_seconds)
                 continue
-            for id in ids:
-                del self._wanted[id]
-                if id in found:
-                    self._offer(found[id])
-            if not self._wanted:
-                self._wanted_some.clear()
+            for release in found.values():
+                self._offer(release)
 
     def _offer(self, release: Release) -> None:
         if self._known.get(release.id, 0) >= release.revision:

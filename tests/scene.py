@@ -1,5 +1,9 @@
 """Environments, a pipeline, a feature and a release of it on real stores, in as few words as a test needs."""
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
 from app.catalog import PhaseDraft
 from app.domain.access import Principal
 from app.domain.features import Feature, FeatureKind, FeatureSpec
@@ -68,3 +72,14 @@ async def act(
     """Act as somebody does who sees the release as `seen`: skip and its like name the phase that is current there."""
     command = on_current(seen, action, reason=reason, bypass_review=bypass, idempotency_key=key)
     return await services.engine.act(seen.id, command, by)
+
+
+async def eventually(holds: Callable[[], bool | Awaitable[bool]], within: float = 10.0) -> None:
+    """Return as soon as something holds; fail if it does not in time."""
+    give_up = time.monotonic() + within
+    while True:
+        answer = holds()
+        if answer if isinstance(answer, bool) else await answer:
+            return
+        assert time.monotonic() < give_up, "it does not hold in time"
+        await asyncio.sleep(0.005)
