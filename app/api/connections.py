@@ -50,25 +50,33 @@ def page_size(first: int | None) -> int:
     return size
 
 
-def write_cursor(position: str) -> str:
+def write_cursor(order: str, position: str) -> str:
     """A position in an order, opaque to clients."""
-    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(f"{order}:{position}".encode()).decode().rstrip("=")
 
 
-def read_cursor(after: str | None) -> str | None:
-    """The position that a cursor stands for; raises an error that names the argument if it is none of ours."""
+def read_cursor(order: str, after: str | None) -> str | None:
+    """The position that a cursor of that order stands for; anything else is an error that names the argument."""
     if after is None:
         return None
     try:
-        position = base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True).decode()
+        written = base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise bad_input("This is not a cursor that a page gave.", "after") from None
+        written = ""
+    of, _, position = written.partition(":")
+    if of != order or not position:
+        raise bad_input(f"This is not a cursor that a page of {order} gave.", "after")
     return position
 
 
-def connection(page: Page[Value], positions: list[str], after: str | None) -> Connection[Value]:  # type: ignore[type-var]
+def connection(
+    order: str,
+    page: Page[Value],  # type: ignore[type-var]
+    positions: list[str],
+    after: str | None,
+) -> Connection[Value]:
     """A page with a cursor for each value."""
-    edges = [Edge(value, write_cursor(position)) for value, position in zip(page.values, positions, strict=True)]
+    edges = [Edge(value, write_cursor(order, at)) for value, at in zip(page.values, positions, strict=True)]
     return Connection(
         edges,
         PageInfo(

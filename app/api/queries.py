@@ -73,13 +73,13 @@ class Query:
         after: After = None,
     ) -> Connection[Feature]:
         """A page of features."""
-        size, position = page_size(first), read_cursor(after)
+        size, position = page_size(first), read_cursor("features", after)
         services = info.context.services
         if has_active_release is None:
             page = await services.features.page(size, position, kind, pipeline_id)
         else:
             page = await _features_by_activity(info, has_active_release, size, position, kind, pipeline_id)
-        return connection(page, [feature.key for feature in page.values], after)
+        return connection("features", page, [feature.key for feature in page.values], after)
 
     @query(types.Pipeline | None, "The pipeline of that id.")
     async def pipeline(self, info: Info, id: Annotated[strawberry.ID, argument("Its id.")]) -> Pipeline | None:
@@ -89,8 +89,8 @@ class Query:
     @query(types.PipelineConnection, "Pipelines by name.")
     async def pipelines(self, info: Info, first: First = 20, after: After = None) -> Connection[Pipeline]:
         """A page of pipelines."""
-        page = await info.context.services.pipelines.page(page_size(first), read_cursor(after))
-        return connection(page, [Pipelines.cursor(pipeline) for pipeline in page.values], after)
+        page = await info.context.services.pipelines.page(page_size(first), read_cursor("pipelines", after))
+        return connection("pipelines", page, [Pipelines.cursor(pipeline) for pipeline in page.values], after)
 
     @query(types.Release | None, "The release of that id.")
     async def release(self, info: Info, id: Annotated[strawberry.ID, argument("Its id.")]) -> Release | None:
@@ -146,7 +146,7 @@ async def _features_by_activity(
     batch, found = size + 1, list[Feature]()
     while len(found) <= size:
         if active:
-            keys = await services.releases.features_under_way(after, None, batch)
+            keys = await services.releases.features_under_way(after, batch)
             by_key = await services.features.by_keys(keys)
             read = [by_key[key] for key in keys if key in by_key]
             matching = [f for f in read if kind in (None, f.kind) and pipeline_id in (None, f.pipeline_id)]
@@ -154,7 +154,7 @@ async def _features_by_activity(
         else:
             page = await services.features.page(batch, after, kind, pipeline_id)
             last, more = (page.values[-1].key if page.values else None), page.has_next
-            under_way = set(await services.releases.features_under_way(after, last, batch)) if last else set()
+            under_way = await services.releases.under_way_among([f.key for f in page.values])
             matching = [f for f in page.values if f.key not in under_way]
         found.extend(matching)
         if not more:

@@ -92,8 +92,10 @@ async def _feature_releases(
 async def _pipeline_features(
     root: pipelines.Pipeline, info: Info, first: First = 20, after: After = None
 ) -> Connection[features.Feature]:
-    page = await info.context.services.features.page(page_size(first), read_cursor(after), pipeline_id=root.id)
-    return connection(page, [feature.key for feature in page.values], after)
+    page = await info.context.services.features.page(
+        page_size(first), read_cursor("features", after), pipeline_id=root.id
+    )
+    return connection("features", page, [feature.key for feature in page.values], after)
 
 
 async def _pipeline_releases(root: pipelines.Pipeline, info: Info) -> list[releases.Release]:
@@ -108,8 +110,8 @@ async def release_page(
     info: Info, filter: ReleaseFilter, first: int | None, after: str | None
 ) -> Connection[releases.Release]:
     """A page of releases, the newest first."""
-    page = await info.context.services.releases.page(filter, page_size(first), read_cursor(after))
-    return connection(page, [Releases.cursor(release) for release in page.values], after)
+    page = await info.context.services.releases.page(filter, page_size(first), read_cursor("releases", after))
+    return connection("releases", page, [Releases.cursor(release) for release in page.values], after)
 
 
 # --- types ------------------------------------------------------------------------------------------------------------

@@ -12,15 +12,17 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
+from app.domain.audit import AuditEntry
 from app.domain.environments import Environment
 from app.domain.features import Feature, FeatureKind
 from app.domain.pipelines import Pipeline
 from app.domain.releases import Release, ReleaseStatus
+from app.domain.tokens import Token
 from app.store.documents import Collection, Document, Key, Query, Store
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Value = TypeVar("Value", Environment, Pipeline, Feature, Release)
+Value = TypeVar("Value", Environment, Pipeline, Feature, Release, Token, AuditEntry)
 
 
 def milliseconds(at: datetime) -> int:
@@ -35,7 +37,7 @@ class Page(Struct, Generic[Value], frozen=True):
     has_next: bool
 
 
-class _Repository(Generic[Value]):
+class Repository(Generic[Value]):
     """Values of one kind in one collection."""
 
     def __init__(self, collection: Collection, kind: type[Value]) -> None:
@@ -88,7 +90,7 @@ class _Repository(Generic[Value]):
         return await self._collection.delete(self._id(value), value.revision)
 
 
-class Environments(_Repository[Environment]):
+class Environments(Repository[Environment]):
     """Environments, known by name."""
 
     def __init__(self, store: Store) -> None:
@@ -105,7 +107,7 @@ class Environments(_Repository[Environment]):
         return await self._find(Query(sort="page_key", limit=1_000))
 
 
-class Pipelines(_Repository[Pipeline]):
+class Pipelines(Repository[Pipeline]):
     """Release pipelines; their names differ, letter case aside."""
 
     def __init__(self, store: Store) -> None:
@@ -127,7 +129,7 @@ class Pipelines(_Repository[Pipeline]):
         return await self._page([Query(sort="name_key", above=after)], first)
 
 
-class Features(_Repository[Feature]):
+class Features(Repository[Feature]):
     """Feature gates and dynamic configs; their keys differ."""
 
     def __init__(self, store: Store) -> None:
@@ -199,7 +201,7 @@ class ReleaseFilter(Struct, frozen=True):
         return [structs.replace(query, equal={**equal, "status": status.value}) for status in set(self.statuses)]
 
 
-class Releases(_Repository[Release]):
+class Releases(Repository[Release]):
     """Releases. At most one of a feature is under way, and no two of a feature have one number: unique keys say so."""
 
     def __init__(self, store: Store) -> None:
@@ -257,10 +259,20 @@ class Releases(_Repository[Release]):
         """Releases under way through a pipeline, the oldest first."""
         return await self._find(Query(sort="page_key", equal={"pipeline_lock": pipeline_id}, limit=limit))
 
-    async def features_under_way(self, after: str | None, until: str | None, limit: int) -> list[str]:
-        """Keys of features with a release under way, in order, from beyond `after` up to and including `until`."""
-        found = await self._collection.find(Query(sort="lock_key", above=after or "", at_most=until, limit=limit))
+    async def features_under_way(self, after: str | None, limit: int) -> list[str]:
+        """Keys of features with a release under way, in order, from beyond `after`."""
+        found = await self._collection.find(Query(sort="lock_key", above=after or "", limit=limit))
         return [str(document.keys["lock_key"]) for document in found]
+
+    async def under_way_among(self, feature_keys: Sequence[str]) -> set[str]:
+        """Those of the features that have a release under way."""
+        found = await asyncio.gather(
+            *(
+                self._collection.revisions(Query(sort="lock_key", at_least=key, at_most=key, limit=1))
+                for key in feature_keys
+            )
+        )
+        return {key for key, revisions in zip(feature_keys, found, strict=True) if revisions}
 
     async def due(self, now: datetime, limit: int) -> list[tuple[str, str]]:
         """Ids of releases and of their bake timers that are due, the earliest deadline first."""

@@ -1,0 +1,178 @@
+"""A real server in the test's own event loop, clients for it that we did not write, and what many tests ask it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import uvicorn
+from gql import Client, gql
+from gql.client import AsyncClientSession
+from gql.transport.exceptions import TransportQueryError
+from gql.transport.httpx import HTTPXAsyncTransport
+from gql.transport.websockets import WebsocketsTransport
+from graphql import build_schema, get_named_type
+from websockets.asyncio.client import ClientConnection, connect
+
+from app.server import create_app, server_config
+from app.services import Services
+
+PROTOCOL = "graphql-transport-ws"
+
+SDL = (Path(__file__).parents[2] / "schema.graphql").read_text(encoding="utf-8")
+SCHEMA = build_schema(SDL)
+
+PHASE = "id index name status bakeTime bakeRemaining bakeEndsAt releasedAt endedAt reviewBypassed approvals { reason }"
+RELEASE = f"""
+    id number status revision pipelineId pipelineName description startedAt endedAt
+    currentPhase {{ id name status }}
+    phases {{ {PHASE} }}
+"""
+_PIPELINE = "id name description phases { id name bakeTime requiredApprovals preventSelfApproval }"
+_MEMBERS = {
+    "EnvironmentPayload": "environment { name pipelineRequired }",
+    "PipelinePayload": f"pipeline {{ {_PIPELINE} }}",
+    "DeletePipelinePayload": "id",
+    "FeaturePayload": "feature { id key kind description pipeline { id } spec { defaultValue rules { name } } }",
+    "UpdateFeaturePayload": f"feature {{ key }} release {{ {RELEASE} }}",
+    "ReleaseActionPayload": f"release {{ {RELEASE} }} events {{ sequence type reason phase {{ name }} }}",
+    "NotFound": "id",
+    "ValidationFailed": "fields { path message }",
+    "PermissionDenied": "requiredRole",
+    "AlreadyExists": "message",
+    "PipelineInUse": "releases { id }",
+    "ReleaseInProgress": f"release {{ {RELEASE} }}",
+    "StalePhase": f"release {{ {RELEASE} }}",
+    "InvalidTransition": f"release {{ {RELEASE} }}",
+    "ReviewRequired": f"release {{ {RELEASE} }} phases {{ id name }}",
+}
+
+
+def _mutations() -> dict[str, str]:
+    """Each mutation, asking for all of whichever member of its union answers."""
+    mutations = {}
+    for name, field in SCHEMA.mutation_type.fields.items():
+        members = get_named_type(field.type).types
+        shown = " ".join(f"... on {member.name} {{ {_MEMBERS[member.name]} }}" for member in members)
+        declared = ", ".join(f"${argument}: {given.type}" for argument, given in field.args.items())
+        passed = ", ".join(f"{argument}: ${argument}" for argument in field.args)
+        mutations[name] = (
+            f"mutation({declared}) {{ {name}({passed}) {{ __typename ... on Problem {{ message }} {shown} }} }}"
+        )
+    return mutations
+
+
+MUTATIONS = _mutations()
+
+
+class Api:
+    """A server that runs, as a client sees it: the administrator's, unless a test says otherwise."""
+
+    def __init__(self, services: Services, port: int, http: httpx.AsyncClient, session: AsyncClientSession) -> None:
+        self.services = services
+        self.url = f"http://127.0.0.1:{port}/graphql"
+        self.websocket_url = f"ws://127.0.0.1:{port}/graphql"
+        self.http = http
+        self._session = session
+
+    @property
+    def token(self) -> str:
+        """The administrator's token."""
+        return self.services.settings.admin_token.get_secret_value()
+
+    async def ask(self, operation: str, /, **variables: object) -> Any:
+        """The data that an operation answers with; an answer with errors fails."""
+        request = gql(operation)
+        request.variable_values = variables
+        return await self._session.execute(request)
+
+    async def error(self, operation: str, /, **variables: object) -> dict[str, Any]:
+        """The one error that an operation answers with."""
+        with pytest.raises(TransportQueryError) as refused:
+            await self.ask(operation, **variables)
+        (error,) = refused.value.errors or ()
+        assert set(error) <= {"message", "locations", "path", "extensions"}
+        return dict(error)
+
+    async def mutate(self, mutation: str, /, **arguments: object) -> Any:
+        """What a mutation answers, whichever member of its union that is."""
+        return (await self.ask(MUTATIONS[mutation], **arguments))[mutation]
+
+    async def post(self, body: object, **headers: str) -> httpx.Response:
+        """The response to a body: as it is if it is bytes, as JSON if it is not. Headers of None are not sent."""
+        content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        return await self.http.post(
+            "/graphql",
+            content=content,
+            headers={"authorization": f"Bearer {self.token}", "content-type": "application/json"} | headers,
+        )
+
+    @asynccontextmanager
+    async def socket(self, init_payload: dict[str, Any] | None = None) -> AsyncIterator[AsyncClientSession]:
+        """A session of gql over a websocket."""
+        payload = {"authorization": f"Bearer {self.token}"} if init_payload is None else init_payload
+        transport = WebsocketsTransport(self.websocket_url, init_payload=payload, subprotocols=[PROTOCOL])
+        async with Client(transport=transport) as session:
+            yield session
+
+    @asynccontextmanager
+    async def raw_socket(self, *, init: bool = True, protocol: str = PROTOCOL) -> AsyncIterator[ClientConnection]:
+        """A websocket on which a test says what it likes, by default after connection_init."""
+        async with connect(self.websocket_url, subprotocols=[protocol], proxy=None) as socket:  # type: ignore[list-item]
+            if init:
+                await say(socket, {"type": "connection_init", "payload": {"Authorization": f"Bearer {self.token}"}})
+                assert await heard(socket) == {"type": "connection_ack"}
+            yield socket
+
+
+async def say(socket: ClientConnection, message: object) -> None:
+    """Send a message as JSON."""
+    await socket.send(msgspec.json.encode(message).decode())
+
+
+async def heard(socket: ClientConnection) -> Any:
+    """The next message."""
+    async with asyncio.timeout(5):
+        return msgspec.json.decode(await socket.recv())
+
+
+async def close_of(socket: ClientConnection) -> tuple[int | None, str | None]:
+    """The code and the reason with which the server closes, whatever it says before."""
+    async with asyncio.timeout(5):
+        await socket.wait_closed()
+    return socket.close_code, socket.close_reason
+
+
+@asynccontextmanager
+async def serving(services: Services) -> AsyncIterator[Api]:
+    """Serve services on a free port, and stop at the end."""
+    server = _Server(server_config(create_app(services), "warning", host="127.0.0.1", port=0))
+    task = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            assert not task.done(), "the server did not start"
+            await asyncio.sleep(0.002)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        headers = {"authorization": f"Bearer {services.settings.admin_token.get_secret_value()}"}
+        transport = HTTPXAsyncTransport(f"{url}/graphql", headers=headers, timeout=20, trust_env=False)
+        async with (
+            httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as http,
+            Client(transport=transport, execute_timeout=20) as session,
+        ):
+            yield Api(services, port, http, session)
+    finally:
+        server.should_exit = True
+        await task
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: signals are for pytest."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
