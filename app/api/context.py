@@ -46,6 +46,11 @@ class Context:
         self.latest_releases = _loader(self.services.releases.latest_of_many)
 
     @property
+    def is_http(self) -> bool:
+        """Whether the caller awaits one answer, not a socket's many."""
+        return isinstance(self.request, Request)
+
+    @property
     def caller(self) -> Principal:
         """Who asks; the view lets nobody else in."""
         if self.principal is None:

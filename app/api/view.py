@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
-from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -14,17 +13,20 @@ from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http import GraphQLRequestData
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.unset import UnsetType
 
 from app.api.auth import Authenticator, authorization_of
 from app.api.context import UNAUTHENTICATED, Context
 from app.api.schema import schema
+from app.api.websocket import Socket, TransportHandler
 from app.services import Services
 
 
 class GraphQLView(GraphQL[Context, None]):
     """The endpoint of the schema. Without a token no document is executed, not even introspection."""
+
+    websocket_adapter_class = Socket
+    graphql_transport_ws_handler_class = TransportHandler
 
     def __init__(self, services: Services) -> None:
         super().__init__(schema, subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,))
@@ -57,24 +59,23 @@ class GraphQLView(GraphQL[Context, None]):
             raise ConnectionRejectionError
         return await super().on_ws_connect(context)
 
-    async def execute_operation(
-        self,
-        request: Request,
-        request_adapter: AsyncHTTPRequestAdapter,
-        request_data: GraphQLRequestData | list[GraphQLRequestData],
-        context: Context,
-        root_value: None,
-        sub_response: Response,
-    ) -> ExecutionResult | list[ExecutionResult] | SubscriptionExecutionResult:
-        """Execute for callers that are known."""
-        if context.principal is None:
-            sub_response.status_code = 401
-            sub_response.headers["www-authenticate"] = "Bearer"
-            error = GraphQLError(UNAUTHENTICATED, extensions={"code": "UNAUTHENTICATED"})
-            return ExecutionResult(data=None, errors=[error])
-        return await super().execute_operation(
-            request, request_adapter, request_data, context, root_value, sub_response
-        )
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
+        """As Strawberry's, for callers that are known."""
+        if self._authenticator.principal(request.headers.get("authorization")) is None:
+            raise HTTPException(401, UNAUTHENTICATED)
+        if request.method == "POST" and "application/json" not in (request.content_type or ""):
+            raise HTTPException(415, "Send the operation as JSON, with the header `Content-Type: application/json`.")
+        return await super().parse_http_body(request)
+
+    def parse_json(self, data: str | bytes) -> Any:
+        """JSON that came over HTTP: a body, which must be an object, or as text a parameter of a GET."""
+        try:
+            value = self.decode_json(data)
+        except json.JSONDecodeError as error:
+            raise HTTPException(400, f"This is not JSON: {error.msg}.") from None
+        if isinstance(data, bytes) and not isinstance(value, dict | list):
+            raise HTTPException(400, 'Send a JSON object: {"query": "...", "variables": {...}}.')
+        return value
 
     def decode_json(self, data: str | bytes) -> Any:
         """JSON as RFC 8259 has it: no NaN, no half surrogates, no nesting that overflows the stack."""
@@ -89,8 +90,10 @@ class GraphQLView(GraphQL[Context, None]):
 
 
 def _errors(message: str, status_code: int) -> Response:
+    code = "UNAUTHENTICATED" if status_code == 401 else "BAD_REQUEST"
     return Response(
-        msgspec.json.encode({"errors": [{"message": message, "extensions": {"code": "BAD_REQUEST"}}]}),
+        msgspec.json.encode({"errors": [{"message": message, "extensions": {"code": code}}]}),
         status_code,
+        {"www-authenticate": "Bearer"} if status_code == 401 else None,
         media_type="application/json",
     )
