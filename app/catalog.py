@@ -6,6 +6,7 @@ from datetime import timedelta
 from msgspec import Struct, structs
 
 from app.domain.access import Principal, Role, require_role
+from app.domain.commands import MAX_KEY
 from app.domain.environments import Environment, environment_name_problems, needs_pipeline
 from app.domain.features import (
     Feature,
@@ -27,7 +28,6 @@ from app.domain.problems import (
     ValidationFailed,
 )
 from app.domain.releases import Release, SpecChange, spec_in_force
-from app.domain.transitions import MAX_KEY
 from app.engine import ATTEMPTS, Clock, Contention, Engine, new_id, stand_back
 from app.store.documents import DuplicateKey
 from app.store.repositories import Environments, Features, Pipelines, Releases

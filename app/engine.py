@@ -11,11 +11,12 @@ from msgspec import structs
 from ulid import ULID
 
 from app.domain.access import Actor, Principal
+from app.domain.commands import Command
 from app.domain.features import Feature
 from app.domain.pipelines import Pipeline
 from app.domain.problems import NotFound, Problem
 from app.domain.releases import Release, SpecChange
-from app.domain.transitions import Command, Decision, act, settle, start
+from app.domain.transitions import Decision, act, settle, start
 from app.live import Announcer
 from app.store.repositories import Releases
 from app.timers import BakeTimers

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.domain.access import SYSTEM
+from app.domain.commands import Command
 from app.domain.problems import (
     InvalidTransition,
     NotFound,
@@ -19,7 +20,7 @@ from app.domain.problems import (
     ValidationFailed,
 )
 from app.domain.releases import Release, ReleaseAction, ReleaseEventType, ReleaseStatus
-from app.domain.transitions import Command, Decision
+from app.domain.transitions import Decision
 from app.services import Services, open_services
 from app.settings import Settings
 from tests.conftest import Clock

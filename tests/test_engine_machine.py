@@ -11,11 +11,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from msgspec import structs
 
 from app.domain.access import Actor, Principal
+from app.domain.commands import Command
 from app.domain.features import Evaluation
 from app.domain.pipelines import Pipeline
 from app.domain.releases import Release, ReleaseEvent, evaluate_feature
 from app.domain.targeting import Context
-from app.domain.transitions import Command
 from app.services import Services, open_services
 from app.settings import Settings
 from tests.conftest import Clock

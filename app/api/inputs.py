@@ -8,11 +8,11 @@ import strawberry
 from app.api import enums  # noqa: F401  (describes the enums before a type names them)
 from app.api.scalars import JSON
 from app.catalog import PhaseDraft, PipelineEdit
+from app.domain.commands import Command
 from app.domain.features import FeatureKind, FeatureSpec, TargetingRule
 from app.domain.pipelines import ReleaseRule
 from app.domain.releases import ReleaseAction, ReleaseStatus
 from app.domain.targeting import Condition, ConditionOperator
-from app.domain.transitions import Command
 from app.store.repositories import ReleaseFilter as Filter
 
 

@@ -25,8 +25,8 @@ from app.api.problems import (
 )
 from app.api.types import Environment, Feature, Pipeline, RecordedEvent, Release, ReleaseEvent, recorded
 from app.domain import environments, features, pipelines, problems, releases
+from app.domain.commands import Command
 from app.domain.releases import ReleaseAction
-from app.domain.transitions import Command
 
 
 @strawberry.type(description="The environment as saved.")

@@ -6,9 +6,10 @@ from typing import assert_never
 from msgspec import Struct
 
 from app.domain.access import Principal
+from app.domain.commands import Command, remaining_reviews
 from app.domain.problems import Problem
 from app.domain.releases import PhaseStatus, Release, ReleaseAction, ReleasePhase, ReleaseStatus
-from app.domain.transitions import Command, act, remaining_reviews
+from app.domain.transitions import act
 
 
 class AvailableAction(Struct, frozen=True):

@@ -21,17 +21,20 @@ from typing import assert_never
 
 from msgspec import Struct, structs
 
-from app.domain.access import SYSTEM, Actor, Principal, Role, require_role
-from app.domain.features import Feature, description_problems
-from app.domain.pipelines import Phase, Pipeline
-from app.domain.problems import (
-    FieldProblem,
-    InvalidTransition,
-    NotFound,
-    ReviewRequired,
-    StalePhase,
-    ValidationFailed,
+from app.domain.access import SYSTEM, Actor, Principal
+from app.domain.commands import (
+    Command,
+    check_command,
+    check_review,
+    check_under_way,
+    first_answer,
+    in_words,
+    named_phase,
+    remaining_reviews,
 )
+from app.domain.features import Feature
+from app.domain.pipelines import Phase, Pipeline
+from app.domain.problems import InvalidTransition
 from app.domain.releases import (
     Approval,
     PhaseStatus,
@@ -43,20 +46,7 @@ from app.domain.releases import (
     ReleaseStatus,
     SpecChange,
     Timer,
-    current_answer_to,
 )
-
-MAX_KEY = 200
-
-
-class Command(Struct, frozen=True):
-    """An action as asked for. `phase_id` is the phase that the operator saw; abort and full roll out name none."""
-
-    action: ReleaseAction
-    phase_id: str | None = None
-    reason: str | None = None
-    bypass_review: bool = False
-    idempotency_key: str | None = None
 
 
 class Decision(Struct, frozen=True):
@@ -64,9 +54,6 @@ class Decision(Struct, frozen=True):
 
     release: Release
     events: tuple[ReleaseEvent, ...]
-
-
-ROLE_FOR = dict.fromkeys(ReleaseAction, Role.OPERATOR) | {ReleaseAction.APPROVE: Role.APPROVER}
 
 
 def start(
@@ -124,10 +111,9 @@ def act(release: Release, command: Command, by: Principal, now: datetime) -> Dec
     Raises PermissionDenied, ValidationFailed, NotFound (the phase), StalePhase, InvalidTransition or ReviewRequired.
     The same `idempotency_key` again answers with the events of the first time and changes nothing.
     """
-    require_role(by, ROLE_FOR[command.action], _VERB[command.action])
-    _check_command(command)
+    check_command(command, by)
     if command.idempotency_key is not None and (
-        events := _first_answer(release, command, command.idempotency_key, by.actor)
+        events := first_answer(release, command, command.idempotency_key, by.actor)
     ):
         return Decision(release, events)
     if command.action is ReleaseAction.ABORT and release.status is ReleaseStatus.ABORTED:
@@ -141,29 +127,19 @@ def act(release: Release, command: Command, by: Principal, now: datetime) -> Dec
     return Decision(structs.replace(changed, history=release.history + caused), caused)
 
 
-def remaining_reviews(release: Release) -> tuple[ReleasePhase, ...]:
-    """The phases that have not been approved yet and ask for it."""
-    return tuple(
-        phase
-        for phase in release.phases
-        if phase.status is PhaseStatus.WAITING_FOR_REVIEW
-        or (phase.status is PhaseStatus.NOT_RELEASED and phase.required_approvals > 0)
-    )
-
-
 # --- the six actions --------------------------------------------------------------------------------------------------
 
 
 def _decide(release: Release, command: Command, by: Principal, now: datetime) -> Release:
     match command.action:
         case ReleaseAction.APPROVE:
-            return _approve(release, _named(release, command), by.actor, command.reason, now)
+            return _approve(release, named_phase(release, command), by.actor, command.reason, now)
         case ReleaseAction.PAUSE:
-            return _pause(release, _named(release, command), by.actor, command.reason, now)
+            return _pause(release, named_phase(release, command), by.actor, command.reason, now)
         case ReleaseAction.UNPAUSE:
-            return _unpause(release, _named(release, command), by.actor, command.reason, now)
+            return _unpause(release, named_phase(release, command), by.actor, command.reason, now)
         case ReleaseAction.SKIP:
-            return _skip(release, _named(release, command), command, by, now)
+            return _skip(release, named_phase(release, command), command, by, now)
         case ReleaseAction.ABORT:
             return _abort(release, by.actor, command.reason, now)
         case ReleaseAction.FULL_ROLL_OUT:
@@ -174,7 +150,7 @@ def _decide(release: Release, command: Command, by: Principal, now: datetime) ->
 
 def _approve(release: Release, phase: ReleasePhase, by: Actor, reason: str | None, now: datetime) -> Release:
     if phase.status is not PhaseStatus.WAITING_FOR_REVIEW:
-        raise InvalidTransition(f"“{phase.name}” does not wait for review: it is {_words(phase.status)}.", release)
+        raise InvalidTransition(f"“{phase.name}” does not wait for review: it is {in_words(phase.status)}.", release)
     if phase.prevent_self_approval and by.id == release.started_by.id:
         raise InvalidTransition(
             f"You started {release.title}, and “{phase.name}” asks for the approval of somebody else.", release
@@ -204,7 +180,7 @@ def _pause(release: Release, phase: ReleasePhase, by: Actor, reason: str | None,
 
 def _unpause(release: Release, phase: ReleasePhase, by: Actor, reason: str | None, now: datetime) -> Release:
     if phase.bake_remaining is None:
-        raise InvalidTransition(f"“{phase.name}” is not paused: it is {_words(phase.status)}.", release)
+        raise InvalidTransition(f"“{phase.name}” is not paused: it is {in_words(phase.status)}.", release)
     release = _append(
         release, ReleaseEventType.BAKE_UNPAUSED, by, now, phase=phase, reason=reason, to=ReleaseStatus.IN_PROGRESS
     )
@@ -213,7 +189,7 @@ def _unpause(release: Release, phase: ReleasePhase, by: Actor, reason: str | Non
 
 def _skip(release: Release, phase: ReleasePhase, command: Command, by: Principal, now: datetime) -> Release:
     passed = (phase,) if phase.status is PhaseStatus.WAITING_FOR_REVIEW else ()
-    _check_review(release, passed, command, by)
+    check_review(release, passed, command, by)
     release = _end_phase(release, phase, PhaseStatus.SKIPPED, now, review_bypassed=bool(passed))
     release = _append(
         release,
@@ -228,7 +204,7 @@ def _skip(release: Release, phase: ReleasePhase, command: Command, by: Principal
 
 
 def _abort(release: Release, by: Actor, reason: str | None, now: datetime) -> Release:
-    _check_under_way(release)
+    check_under_way(release)
     phase = _current(release)
     release = _end_phase(release, phase, PhaseStatus.ABORTED, now)
     return _end_release(
@@ -240,9 +216,9 @@ def _abort(release: Release, by: Actor, reason: str | None, now: datetime) -> Re
 
 
 def _full_roll_out(release: Release, command: Command, by: Principal, now: datetime) -> Release:
-    _check_under_way(release)
+    check_under_way(release)
     passed = remaining_reviews(release)
-    _check_review(release, passed, command, by)
+    check_review(release, passed, command, by)
     current = _current(release)
     for phase in release.phases[current.index :]:
         release = _end_phase(release, phase, PhaseStatus.SKIPPED, now, review_bypassed=phase in passed)
@@ -256,68 +232,6 @@ def _full_roll_out(release: Release, command: Command, by: Principal, now: datet
         bypassed=passed,
     )
     return _complete(release, by.actor, now)
-
-
-# --- what an action may not do ----------------------------------------------------------------------------------------
-
-
-def _check_command(command: Command) -> None:
-    problems = list(description_problems(command.reason, ("reason",)))
-    if command.idempotency_key is not None and not 0 < len(command.idempotency_key) <= MAX_KEY:
-        problems.append(FieldProblem(("idempotencyKey",), f"Use 1 to {MAX_KEY} characters."))
-    if problems:
-        raise ValidationFailed(problems)
-
-
-def _first_answer(release: Release, command: Command, key: str, by: Actor) -> tuple[ReleaseEvent, ...]:
-    events = current_answer_to(release, key)
-    if events:
-        first = events[0]
-        same_phase = command.phase_id is None or command.phase_id == first.phase_id
-        if first.action is not command.action or first.actor.id != by.id or not same_phase:
-            raise ValidationFailed(
-                [FieldProblem(("idempotencyKey",), "It was used for another action; make a new key for each action.")]
-            )
-    return events
-
-
-def _named(release: Release, command: Command) -> ReleasePhase:
-    """The current phase, if it is the one that was named."""
-    phase_id = command.phase_id or ""
-    phase = release.phase(phase_id)
-    if phase is None:
-        raise NotFound(f"There is no phase {phase_id!r} in {release.title}.", phase_id)
-    current = release.current_phase
-    if current is None:
-        raise StalePhase(f"“{phase.name}” is not the current phase: {release.title} is {_over(release)}.", release)
-    if current.id != phase.id:
-        raise StalePhase(
-            f"“{phase.name}” is not the current phase of {release.title}: it is {_words(phase.status)}, "
-            f"and “{current.name}” is {_words(current.status)}.",
-            release,
-        )
-    return phase
-
-
-def _check_under_way(release: Release) -> None:
-    if release.is_over:
-        raise InvalidTransition(f"{_capital(release.title)} is {_over(release)}; nothing changes it again.", release)
-
-
-def _check_review(release: Release, passed: tuple[ReleasePhase, ...], command: Command, by: Principal) -> None:
-    if not passed:
-        return
-    names = ", ".join(f"“{phase.name}”" for phase in passed)
-    if not command.bypass_review:
-        raise ReviewRequired(
-            f"{names} {'asks' if len(passed) == 1 else 'ask'} for review, which this would pass by. "
-            f"Have it approved, or let an administrator bypass it with a reason.",
-            release,
-            passed,
-        )
-    require_role(by, Role.ADMIN, f"bypass the review of {names}")
-    if not (command.reason or "").strip():
-        raise ValidationFailed([FieldProblem(("reason",), f"Say why the review of {names} is bypassed.")])
 
 
 # --- the moves that actions share -------------------------------------------------------------------------------------
@@ -426,27 +340,3 @@ def _copied(phase: Phase, index: int) -> ReleasePhase:
         required_approvals=phase.required_approvals,
         prevent_self_approval=phase.prevent_self_approval,
     )
-
-
-# --- words ------------------------------------------------------------------------------------------------------------
-
-_VERB = {
-    ReleaseAction.APPROVE: "approve a phase",
-    ReleaseAction.PAUSE: "pause a release",
-    ReleaseAction.UNPAUSE: "unpause a release",
-    ReleaseAction.SKIP: "skip a phase",
-    ReleaseAction.ABORT: "abort a release",
-    ReleaseAction.FULL_ROLL_OUT: "roll a release out fully",
-}
-
-
-def _words(status: PhaseStatus) -> str:
-    return status.value.lower().replace("_", " ")
-
-
-def _over(release: Release) -> str:
-    return release.status.value.lower()
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

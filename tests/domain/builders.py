@@ -8,11 +8,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from app.domain.access import Actor, Principal, Role
+from app.domain.commands import Command
 from app.domain.features import Feature, FeatureKind, FeatureSpec, TargetingRule
 from app.domain.pipelines import Phase, Pipeline, ReleaseRule
 from app.domain.releases import Release, ReleaseAction, ReleaseEvent, SpecChange
 from app.domain.targeting import Condition, ConditionOperator, Context, Json
-from app.domain.transitions import Command, act, settle, start
+from app.domain.transitions import act, settle, start
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

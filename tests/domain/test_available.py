@@ -8,9 +8,10 @@ from msgspec import structs
 
 from app.domain.access import Principal, Role
 from app.domain.available import AvailableAction, available_actions, confirmation
+from app.domain.commands import Command
 from app.domain.problems import Problem, ReviewRequired
 from app.domain.releases import Release, ReleaseAction
-from app.domain.transitions import Command, act
+from app.domain.transitions import act
 from tests.domain.builders import (
     ADMIN,
     APPROVER,

@@ -22,6 +22,7 @@ from msgspec import structs
 from app.domain import transitions
 from app.domain.access import SYSTEM, Actor, Principal, Role
 from app.domain.available import available_actions
+from app.domain.commands import Command
 from app.domain.features import Evaluation, Feature, FeatureKind, evaluate
 from app.domain.pipelines import Phase, Pipeline, ReleaseRule
 from app.domain.problems import Problem, StalePhase
@@ -39,7 +40,6 @@ from app.domain.releases import (
     spec_in_force,
 )
 from app.domain.targeting import Context
-from app.domain.transitions import Command
 from tests.domain.builders import (
     ADMIN,
     APPROVER,

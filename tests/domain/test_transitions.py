@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from app.domain.access import SYSTEM, Principal, Role
+from app.domain.commands import MAX_KEY, Command, remaining_reviews
 from app.domain.problems import (
     InvalidTransition,
     NotFound,
@@ -19,7 +20,7 @@ from app.domain.problems import (
     ValidationFailed,
 )
 from app.domain.releases import Approval, Release, ReleaseAction, ReleaseStatus, SpecChange
-from app.domain.transitions import MAX_KEY, Command, act, remaining_reviews, settle, start
+from app.domain.transitions import act, settle, start
 from tests.domain.builders import (
     ADMIN,
     APPROVER,
