@@ -50,7 +50,7 @@ async def sweep(context: dict[Any, Any]) -> None:
 
 
 def make_worker(services: Services, *, burst: bool = False) -> Worker:
-    """An arq worker with a Redis connection of its own. In burst mode it ends when no job is due."""
+    """An arq worker with Redis connections of its own; `close` ends it. In burst mode it only empties the queue."""
     every = round(services.settings.sweep_seconds)
     return Worker(
         functions=[func(cast(WorkerCoroutine, end_bake), name=END_BAKE, max_tries=1)],
@@ -97,7 +97,7 @@ async def run(services: Services) -> None:
             log.warning("worker stopped, starting again", error=str(error) or type(error).__name__)
             failures = failures + 1 if worker.jobs_complete == 0 else 0
         finally:
-            await _close(worker, working)
+            await close(worker, working)
         await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
 
 
@@ -107,17 +107,22 @@ async def _work(services: Services, worker: Worker) -> None:
     await worker.async_run()
 
 
-async def _close(worker: Worker, working: asyncio.Task[None]) -> None:
-    """Cancel the jobs that run (they are settled again by the next worker's sweep) and let go of Redis."""
-    tasks = {working, *worker.tasks.values()}
-    while tasks := {task for task in tasks if not task.done()}:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_SECONDS)
-    with contextlib.suppress(RedisError, OSError):
-        await worker.pool.delete(HEALTH_KEY)
-    with contextlib.suppress(RedisError, OSError):
-        await worker.pool.aclose(close_connection_pool=True)
+async def close(worker: Worker, *working: asyncio.Task[None]) -> None:
+    """Cancel what works and its jobs (they are settled again by the next worker's sweep), and let go of Redis.
+
+    arq's own `close` fails where Redis is away, and then lets go of nothing.
+    """
+    tasks: set[asyncio.Task[Any]] = {*working, *worker.tasks.values()}
+    try:
+        while tasks := {task for task in tasks if not task.done()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_SECONDS)
+        with contextlib.suppress(RedisError, OSError):
+            await worker.pool.delete(HEALTH_KEY)
+    finally:
+        with contextlib.suppress(RedisError, OSError):
+            await worker.pool.aclose(close_connection_pool=True)
 
 
 async def is_healthy(redis_url: str) -> bool:

@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
+from app import worker
 from app.catalog import PhaseDraft
 from app.domain.access import Principal
 from app.domain.features import Feature, FeatureKind, FeatureSpec
@@ -11,6 +13,9 @@ from app.domain.pipelines import Phase, Pipeline
 from app.domain.releases import Release, ReleaseAction
 from app.domain.transitions import Decision
 from app.services import Services
+from app.store.repositories import milliseconds
+from app.timers import QUEUE
+from tests.conftest import Clock
 from tests.domain.builders import ADMIN, OFF, ON, SUBMITTER, on_current
 
 OPTED_OUT = "development"
@@ -83,3 +88,16 @@ async def eventually(holds: Callable[[], bool | Awaitable[bool]], within: float 
             return
         assert time.monotonic() < give_up, "it does not hold in time"
         await asyncio.sleep(0.005)
+
+
+async def skip(services: Services, clock: Clock, by: timedelta) -> int:
+    """Let time pass and do the jobs whose moment has come, while no other worker runs. Returns how many."""
+    clock.advance(by)
+    due = await services.redis.zrangebyscore(QUEUE, 0, milliseconds(clock.now()))
+    if due:
+        await services.redis.zadd(QUEUE, dict.fromkeys(due, 1))  # arq hands them out by the real time
+    burst = worker.make_worker(services, burst=True)
+    try:
+        return await burst.run_check(max_burst_jobs=len(due))
+    finally:
+        await worker.close(burst)
