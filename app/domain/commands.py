@@ -126,7 +126,7 @@ _VERB = {
 
 def in_words(status: PhaseStatus | ReleaseStatus) -> str:
     """A status as a sentence has it."""
-    return status.value.lower().replace("_", " ")
+    return str(status.value).lower().replace("_", " ")
 
 
 def _capital(text: str) -> str:
