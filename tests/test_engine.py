@@ -157,35 +157,29 @@ async def test_an_outage_ends_before_a_review(services: Services, clock: Clock) 
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("asked", "kind"),
-    [
-        (lambda seen: (on_current(seen, PAUSE), VIEWER), PermissionDenied),
-        (lambda seen: (on_current(seen, APPROVE), OPERATOR), PermissionDenied),
-        (lambda seen: (on_current(seen, APPROVE), ADMIN), InvalidTransition),
-        (lambda seen: (on_current(seen, UNPAUSE), ADMIN), InvalidTransition),
-        (lambda seen: (Command(SKIP, seen.phases[1].id), ADMIN), StalePhase),
-        (lambda seen: (Command(SKIP, "pha_unknown"), ADMIN), NotFound),
-        (lambda seen: (Command(FULL), ADMIN), ReviewRequired),
-        (lambda seen: (Command(FULL, reason="hurry", bypass_review=True), OPERATOR), PermissionDenied),
-        (lambda seen: (Command(FULL, bypass_review=True), ADMIN), ValidationFailed),
-        (lambda seen: (on_current(seen, PAUSE, reason="x" * 2_001), ADMIN), ValidationFailed),
-        (lambda seen: (on_current(seen, PAUSE, idempotency_key=""), ADMIN), ValidationFailed),
-    ],
-)
-async def test_a_refused_action_writes_nothing(
-    services: Services, clock: Clock, asked: Any, kind: type[Problem]
-) -> None:
+async def test_a_refused_action_writes_nothing(services: Services, clock: Clock) -> None:
     """Whatever the refusal: no event, no revision, and the release that it carries is the one on record."""
     release = await start_release(services, phase("one"), review("two"))
     clock.advance(MINUTE)
 
-    with pytest.raises(Problem) as refusal:
-        await services.engine.act(release.id, *asked(release))
-
-    assert type(refusal.value) is kind
-    assert await stored(services, release) == release
-    assert getattr(refusal.value, "release", release) == release
+    for asked, by, kind in (
+        (on_current(release, PAUSE), VIEWER, PermissionDenied),
+        (on_current(release, APPROVE), OPERATOR, PermissionDenied),
+        (on_current(release, APPROVE), ADMIN, InvalidTransition),
+        (on_current(release, UNPAUSE), ADMIN, InvalidTransition),
+        (Command(SKIP, release.phases[1].id), ADMIN, StalePhase),
+        (Command(SKIP, "pha_unknown"), ADMIN, NotFound),
+        (Command(FULL), ADMIN, ReviewRequired),
+        (Command(FULL, reason="hurry", bypass_review=True), OPERATOR, PermissionDenied),
+        (Command(FULL, bypass_review=True), ADMIN, ValidationFailed),
+        (on_current(release, PAUSE, reason="x" * 2_001), ADMIN, ValidationFailed),
+        (on_current(release, PAUSE, idempotency_key=""), ADMIN, ValidationFailed),
+    ):
+        with pytest.raises(Problem) as refusal:
+            await services.engine.act(release.id, asked, by)
+        assert type(refusal.value) is kind
+        assert await stored(services, release) == release
+        assert getattr(refusal.value, "release", release) == release
 
 
 async def test_an_unknown_release_is_not_found(services: Services) -> None:
@@ -300,7 +294,7 @@ async def test_abort_races_with_the_end_of_the_last_bake(settings: Settings, ser
     ahead = Clock()
     ahead.moment = clock.now() + HOUR
     async with open_services(settings, ahead) as worker:
-        for n in range(10):
+        for n in range(6):
             release = await start_release(services, phase("one"), key=f"race{n}")
 
             settled, found = await asyncio.gather(worker.engine.settle(release), answers(act(services, release, ABORT)))

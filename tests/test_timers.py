@@ -1,6 +1,7 @@
 """Bake timers and the worker on a real queue: prompts, lost prompts, a Redis that goes away, and one real bake."""
 
 import asyncio
+import gc
 import os
 import signal
 import tempfile
@@ -203,12 +204,14 @@ async def test_sweeps_at_once_end_each_bake_once(services: Services, neighbour: 
 async def many_releases(services: Services, number: int, phases: int = 1) -> list[Release]:
     """So many features with a release that bakes for an hour."""
     through = pipeline(*(phase(f"phase {n}") for n in range(phases)))
-    return [
-        await services.engine.start(
-            structs.replace(feature(), id=f"fea_{n}", key=f"f{n}"), None, SpecChange(OFF, ON), through, OPERATOR.actor
-        )
-        for n in range(number)
-    ]
+    turn = asyncio.Semaphore(10)
+
+    async def start(n: int) -> Release:
+        of = structs.replace(feature(), id=f"fea_{n}", key=f"f{n}")
+        async with turn:
+            return await services.engine.start(of, None, SpecChange(OFF, ON), through, OPERATOR.actor)
+
+    return list(await asyncio.gather(*map(start, range(number))))
 
 
 # --- Redis or the store away ------------------------------------------------------------------------------------------
@@ -218,14 +221,12 @@ async def many_releases(services: Services, number: int, phases: int = 1) -> lis
 async def test_bakes_end_while_redis_is_away(store_url: str, clock: Clock) -> None:
     """The worker goes on without its queue, and takes jobs again when Redis is back."""
     async with own_valkey(store_url, clock) as (valkey, services):
-        release = await start_release(services, phase("one"), phase("two"), phase("three"))
+        release = await start_release(services, phase("one"), phase("two"))
         async with working(services):
             await eventually(lambda: worker.is_healthy(valkey.url))
             await valkey.stop()
             clock.advance(HOUR)
-            await eventually(lambda: advanced_to(services, release, ["COMPLETED", "IN_PROGRESS", "NOT_RELEASED"]))
-            clock.advance(HOUR)
-            await eventually(lambda: advanced_to(services, release, ["COMPLETED", "COMPLETED", "IN_PROGRESS"]))
+            await eventually(lambda: advanced_to(services, release, ["COMPLETED", "IN_PROGRESS"]))
 
             await valkey.start()
             await eventually(lambda: worker.is_healthy(valkey.url))
@@ -268,25 +269,31 @@ async def test_a_redis_that_hangs_holds_up_neither_actions_nor_bakes(store_url: 
                 os.kill(valkey.pid, signal.SIGCONT)
 
 
+# redis-py warns of pipelines that were cancelled while they waited, though their sockets are closed.
+@pytest.mark.filterwarnings("ignore:Unclosed client session:ResourceWarning")
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("after", [0.0, 0.3, 1.0, 2.5])
-async def test_a_worker_ends_when_cancelled_whatever_redis_does(store_url: str, clock: Clock, after: float) -> None:
+async def test_a_worker_ends_when_cancelled_whatever_redis_does(store_url: str, clock: Clock) -> None:
     """While it waits for a Redis that hangs, closes the connection to it or tries anew: a cancelled worker ends."""
     async with own_valkey(store_url, clock) as (valkey, services):
-        running = asyncio.create_task(worker.run(services))
+        delays = (0.0, 0.5, 1.0, 1.8, 2.2, 3.0)
+        workers = [asyncio.create_task(worker.run(services)) for _ in delays]
         await eventually(lambda: worker.is_healthy(valkey.url))
+
+        async def cancelled_after(seconds: float, working: asyncio.Task[None]) -> bool:
+            await asyncio.wait([working], timeout=seconds)
+            working.cancel()
+            await asyncio.wait([working], timeout=6)
+            return working.done() and working.cancelled()
+
         assert valkey.pid is not None
         os.kill(valkey.pid, signal.SIGSTOP)
         try:
-            await asyncio.wait([running], timeout=after)
-            running.cancel()
-            done, _ = await asyncio.wait([running], timeout=6)
-            assert done == {running}
-            assert running.cancelled()
+            ended = await asyncio.gather(*map(cancelled_after, delays, workers))
         finally:
-            running.cancel()
             os.kill(valkey.pid, signal.SIGCONT)
-            await asyncio.wait([running])
+        assert ended == [True] * len(delays)
+    del workers
+    gc.collect()  # of those pipelines
 
 
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
