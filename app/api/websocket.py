@@ -1,15 +1,10 @@
-"""GraphQL over a websocket: Strawberry's graphql-transport-ws, strict about what a frame may hold.
-
-Whatever a client sends, and however it leaves, the socket is closed with a code or goes on; nothing is left to crash.
-"""
+"""GraphQL over a websocket: Strawberry's graphql-transport-ws, strict about what a frame may hold."""
 
 from typing import Annotated, Any, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta, Struct
-from starlette.websockets import WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter
-from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
 
@@ -65,22 +60,10 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             return
         await super().handle_message(message)
 
-    async def handle_task_exception(self, error: Exception) -> None:
-        """Log what an operation fails of, but not that its client has left meanwhile."""
-        if not isinstance(error, WebSocketDisconnected):
-            await super().handle_task_exception(error)
-
 
 class Socket(ASGIWebSocketAdapter):
-    """Strawberry's adapter of one socket, safe to use while or after it closes."""
-
-    async def send_json(self, message: Any) -> None:
-        """Send; raise `WebSocketDisconnected` if either side has closed."""
-        if self.ws.application_state is WebSocketState.DISCONNECTED:
-            raise WebSocketDisconnected
-        await super().send_json(message)
+    """Strawberry's adapter of one socket."""
 
     async def close(self, code: int, reason: str) -> None:
-        """Close, unless that has been done; a reason too long for the frame is cut."""
-        if self.ws.application_state is not WebSocketState.DISCONNECTED:
-            await super().close(code, reason.encode()[:_MAX_REASON].decode(errors="ignore"))
+        """Close; a reason too long for the frame is cut."""
+        await super().close(code, reason.encode()[:_MAX_REASON].decode(errors="ignore"))

@@ -115,14 +115,20 @@ class Api:
     async def socket(self, init_payload: dict[str, Any] | None = None) -> AsyncIterator[AsyncClientSession]:
         """A session of gql over a websocket."""
         payload = {"authorization": f"Bearer {self.token}"} if init_payload is None else init_payload
-        transport = WebsocketsTransport(self.websocket_url, init_payload=payload, subprotocols=[PROTOCOL])
+        transport = WebsocketsTransport(
+            self.websocket_url,
+            init_payload=payload,
+            subprotocols=[PROTOCOL],
+            close_timeout=0.05,  # how long it waits for subscriptions that a test has left open
+        )
         async with Client(transport=transport) as session:
             yield session
 
     @asynccontextmanager
-    async def raw_socket(self, *, init: bool = True, protocol: str = PROTOCOL) -> AsyncIterator[ClientConnection]:
+    async def raw_socket(self, *, init: bool = True, **options: Any) -> AsyncIterator[ClientConnection]:
         """A websocket on which a test says what it likes, by default after connection_init."""
-        async with connect(self.websocket_url, subprotocols=[protocol], proxy=None) as socket:  # type: ignore[list-item]
+        options = {"subprotocols": [PROTOCOL], "proxy": None, "max_size": None} | options
+        async with connect(self.websocket_url, **options) as socket:
             if init:
                 await say(socket, {"type": "connection_init", "payload": {"Authorization": f"Bearer {self.token}"}})
                 assert await heard(socket) == {"type": "connection_ack"}
