@@ -29,6 +29,7 @@ HEALTH_KEY = f"{QUEUE}:health:{socket.gethostname()}"
 
 _POLL_SECONDS = 0.05
 _HEALTH_SECONDS = 5
+_GRACE_SECONDS = 1.0
 _CANCEL_AGAIN_SECONDS = 0.5
 _BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
 
@@ -108,16 +109,21 @@ async def _work(services: Services, worker: Worker) -> None:
 
 
 async def close(worker: Worker, *working: asyncio.Task[None]) -> None:
-    """Cancel what works and its jobs (they are settled again by the next worker's sweep), and let go of Redis.
+    """End the worker's loop and the jobs that run, and let go of Redis. Of what is cut off, the next sweep takes care.
 
-    arq's own `close` fails where Redis is away, and then lets go of nothing.
+    arq's own `close` cancels wherever it is, which loses connections, and where Redis is away it lets go of nothing.
     """
+    worker.allow_pick_jobs = False
+    worker.burst, worker.max_burst_jobs = True, 0  # its loop ends with this round, once the jobs have ended
     tasks: set[asyncio.Task[Any]] = {*working, *worker.tasks.values()}
     try:
+        if tasks:
+            await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
         while tasks := {task for task in tasks if not task.done()}:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_SECONDS)
+        await asyncio.gather(*working, return_exceptions=True)
         with contextlib.suppress(RedisError, OSError):
             await worker.pool.delete(HEALTH_KEY)
     finally:
