@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import httpx
 import msgspec
 import pytest
 import uvicorn
-from gql import Client, gql
+from gql import Client, GraphQLRequest, gql
 from gql.client import AsyncClientSession
 from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXAsyncTransport
 from gql.transport.websockets import WebsocketsTransport
-from graphql import build_schema, get_named_type
+from graphql import DocumentNode, build_schema, get_named_type
 from websockets.asyncio.client import ClientConnection, connect
 
 from app.server import create_app, server_config
@@ -32,23 +33,24 @@ RELEASE = f"""
     currentPhase {{ id name status }}
     phases {{ {PHASE} }}
 """
+_RELEASE = "release { ...R }"
 _PIPELINE = "id name description phases { id name bakeTime requiredApprovals preventSelfApproval }"
 _MEMBERS = {
     "EnvironmentPayload": "environment { name pipelineRequired }",
     "PipelinePayload": f"pipeline {{ {_PIPELINE} }}",
     "DeletePipelinePayload": "id",
     "FeaturePayload": "feature { id key kind description pipeline { id } spec { defaultValue rules { name } } }",
-    "UpdateFeaturePayload": f"feature {{ key }} release {{ {RELEASE} }}",
-    "ReleaseActionPayload": f"release {{ {RELEASE} }} events {{ sequence type reason phase {{ name }} }}",
+    "UpdateFeaturePayload": f"feature {{ key }} {_RELEASE}",
+    "ReleaseActionPayload": f"{_RELEASE} events {{ sequence type reason phase {{ name }} }}",
     "NotFound": "id",
     "ValidationFailed": "fields { path message }",
     "PermissionDenied": "requiredRole",
     "AlreadyExists": "message",
     "PipelineInUse": "releases { id }",
-    "ReleaseInProgress": f"release {{ {RELEASE} }}",
-    "StalePhase": f"release {{ {RELEASE} }}",
-    "InvalidTransition": f"release {{ {RELEASE} }}",
-    "ReviewRequired": f"release {{ {RELEASE} }} phases {{ id name }}",
+    "ReleaseInProgress": _RELEASE,
+    "StalePhase": _RELEASE,
+    "InvalidTransition": _RELEASE,
+    "ReviewRequired": f"{_RELEASE} phases {{ id name }}",
 }
 
 
@@ -60,13 +62,17 @@ def _mutations() -> dict[str, str]:
         shown = " ".join(f"... on {member.name} {{ {_MEMBERS[member.name]} }}" for member in members)
         declared = ", ".join(f"${argument}: {given.type}" for argument, given in field.args.items())
         passed = ", ".join(f"{argument}: ${argument}" for argument in field.args)
-        mutations[name] = (
-            f"mutation({declared}) {{ {name}({passed}) {{ __typename ... on Problem {{ message }} {shown} }} }}"
-        )
+        mutation = f"mutation({declared}) {{ {name}({passed}) {{ __typename ... on Problem {{ message }} {shown} }} }}"
+        mutations[name] = mutation + (f" fragment R on Release {{ {RELEASE} }}" if "...R" in shown else "")
     return mutations
 
 
 MUTATIONS = _mutations()
+
+
+@lru_cache
+def _parsed(operation: str) -> DocumentNode:
+    return gql(operation).document
 
 
 class Api:
@@ -86,9 +92,7 @@ class Api:
 
     async def ask(self, operation: str, /, **variables: object) -> Any:
         """The data that an operation answers with; an answer with errors fails."""
-        request = gql(operation)
-        request.variable_values = variables
-        return await self._session.execute(request)
+        return await self._session.execute(GraphQLRequest(_parsed(operation), variable_values=variables))
 
     async def error(self, operation: str, /, **variables: object) -> dict[str, Any]:
         """The one error that an operation answers with."""
