@@ -1,4 +1,4 @@
-"""The `slipway` command. Modules are imported by the command that needs them, so that `--help` is quick."""
+"""The `slipway` command. Modules are imported when a command needs them: help and a refusal come at once."""
 
 import asyncio
 import sys
@@ -32,13 +32,14 @@ def dev(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
     """Run API, worker and embedded stores on this machine, with nothing to set up."""
+    if log_level not in ("debug", "info", "warning", "error"):
+        _fail(f"--log-level {log_level}: use debug, info, warning or error.")
+
     from pydantic import ValidationError
 
     from app.dev import PortTaken, run
     from app.embedded import EmbeddedError
 
-    if log_level not in ("debug", "info", "warning", "error"):
-        _fail(f"--log-level {log_level}: use debug, info, warning or error.")
     try:
         _run(run(host, port, data, demo, log_level))
     except (EmbeddedError, PortTaken) as error:
@@ -53,11 +54,12 @@ def serve(
     port: Port = 8000,
 ) -> None:
     """Serve the API. Configured by environment variables: SLIPWAY_STORE_URL, SLIPWAY_REDIS_URL, ..."""
+    settings = _settings()
+
     import uvicorn
 
     from app.server import create_app, server_config
 
-    settings = _settings()
     server = uvicorn.Server(server_config(create_app(), settings.log_level, host=host, port=port))
     _run(server.serve())
     if not server.started:
@@ -71,9 +73,10 @@ def worker(
     ] = False,
 ) -> None:
     """End bakes that are due. Configured by the same environment variables as `serve`."""
+    settings = _settings()
+
     from app.worker import is_healthy, serve
 
-    settings = _settings()
     if check:
         healthy = asyncio.run(is_healthy(settings.redis_url))
         sys.exit(0 if healthy else 1)
@@ -98,14 +101,20 @@ def _settings() -> "Settings":
 
     from app.settings import Settings
     from app.store import open_store
+    from app.timers import connect
 
     try:
         settings = Settings()
-        open_store(settings.store_url)
     except ValidationError as error:
         _fail_settings(error)
+    try:
+        open_store(settings.store_url)
     except ValueError as error:
         _fail(f"SLIPWAY_STORE_URL: {error}")
+    try:
+        connect(settings.redis_url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError):  # whose text may hold a part of the password
+        _fail(f"SLIPWAY_REDIS_URL: Not the URL of a Redis. {Settings.model_fields['redis_url'].description}.")
     return settings
 
 

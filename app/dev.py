@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 from pydantic import SecretStr
@@ -39,7 +40,7 @@ async def run(host: str, port: int, data: Path, demo: bool, log_level: str) -> N
         token = os.environ.get("SLIPWAY_ADMIN_TOKEN") or folder.admin_token()
         async with EmbeddedValkey(folder.path) as valkey:
             settings = Settings(
-                store_url=f"sqlite:///{folder.database}",
+                store_url=f"sqlite:///{quote(str(folder.database))}",
                 redis_url=valkey.url,
                 admin_token=SecretStr(token),
                 log_level=log_level,
@@ -59,12 +60,17 @@ async def _serve(services: Services, listener: socket.socket, url: str, token: s
         asyncio.create_task(_stop_with_parent(server)),
         asyncio.create_task(_welcome(server, services, url, token, demo)),
     ]
+    for task in tasks:
+        task.add_done_callback(server.stop_if_failed)
     try:
         await server.serve(sockets=[listener])
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
 
 
 class _Server(uvicorn.Server):
@@ -79,6 +85,11 @@ class _Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
 
+    def stop_if_failed(self, task: asyncio.Task[None]) -> None:
+        """Shut down when a part has failed: an API whose bakes never end would be worse than none."""
+        if not task.cancelled() and task.exception() is not None:
+            self.stop()
+
 
 async def _stop_with_parent(server: _Server) -> None:
     await parent_gone()
@@ -91,7 +102,7 @@ async def _welcome(server: _Server, services: Services, url: str, token: str, de
         await asyncio.sleep(0.01)
     lines = [f"[bold]Slipway is up[/bold] at {url}", "", f"GraphiQL  {url}/graphql", f"Token     {token}"]
     if demo:
-        started = await load_demo(services.catalog, ADMINISTRATOR)
+        started = await load_demo(services, ADMINISTRATOR)
         lines.extend(f"Demo      {release.title} is under way: {release.id}" for release in started)
         if not started:
             lines.append("Demo      was loaded before")
@@ -107,6 +118,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen()  # until then another process could take the port too
         except (OSError, OverflowError) as error:
             raise PortTaken(
                 f"Cannot listen on {host}:{port}: {error}. Choose another with --host and --port."

@@ -18,8 +18,11 @@ log = structlog.get_logger()
 
 QUEUE = "slipway:timers"
 END_BAKE = "end_bake"
-# arq's default is pickle: whoever writes to Redis could run code here.
-SERIALIZERS: dict[str, Any] = {"job_serializer": msgspec.msgpack.encode, "job_deserializer": msgspec.msgpack.decode}
+# arq's default is pickle: whoever writes to Redis could run code here. A failed job's exception is written as its text.
+SERIALIZERS: dict[str, Any] = {
+    "job_serializer": msgspec.msgpack.Encoder(enc_hook=repr).encode,
+    "job_deserializer": msgspec.msgpack.decode,
+}
 _PATIENCE_SECONDS = 2.0
 
 

@@ -16,6 +16,7 @@ from arq.typing import WorkerCoroutine
 from arq.worker import func
 from redis.exceptions import RedisError
 
+from app.engine import Contention
 from app.logs import configure_logs
 from app.services import Services, open_services
 from app.settings import Settings
@@ -94,7 +95,7 @@ async def run(services: Services) -> None:
             # Not awaited itself: redis-py sometimes swallows a cancellation (asyncio.wait_for on Python 3.11).
             await asyncio.wait({working})
             working.result()
-        except (RedisError, OSError, StoreUnavailable) as error:
+        except (RedisError, OSError, StoreUnavailable, Contention) as error:
             log.warning("worker stopped, starting again", error=str(error) or type(error).__name__)
             failures = failures + 1 if worker.jobs_complete == 0 else 0
         finally:
@@ -119,11 +120,12 @@ async def close(worker: Worker, *working: asyncio.Task[None]) -> None:
     try:
         if tasks:
             await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
-        while tasks := {task for task in tasks if not task.done()}:
-            for task in tasks:
+        while running := {task for task in tasks if not task.done()}:
+            for task in running:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_SECONDS)
-        await asyncio.gather(*working, return_exceptions=True)
+            await asyncio.wait(running, timeout=_CANCEL_AGAIN_SECONDS)
+        # A Redis that goes away fails many jobs at once; `run` tells of it once.
+        await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(RedisError, OSError):
             await worker.pool.delete(HEALTH_KEY)
     finally:

@@ -122,6 +122,11 @@ class Pipelines(_Repository[Pipeline]):
         """Where a pipeline stands in the order of `page`."""
         return value.name.casefold()
 
+    async def by_name(self, name: str) -> Pipeline | None:
+        """The pipeline of that name, letter case aside."""
+        key = name.casefold()
+        return next(iter(await self._find(Query(sort="name_key", at_least=key, at_most=key, limit=1))), None)
+
     async def page(self, first: int, after: str | None) -> Page[Pipeline]:
         """Pipelines by name."""
         return await self._page([Query(sort="name_key", above=after)], first)
