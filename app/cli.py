@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -18,6 +19,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"slipway {version('slipway')}")
+        raise typer.Exit
+
+
+@app.callback()
+def slipway(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Slipway rolls a change of a feature gate or dynamic config out in phases."""
+
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(help="The port to listen on.", min=0, max=65535)]
@@ -37,8 +54,9 @@ def dev(
 
     from pydantic import ValidationError
 
-    from app.dev import PortTaken, run
+    from app.dev import run
     from app.embedded import EmbeddedError
+    from app.server import PortTaken
 
     try:
         _run(run(host, port, data, demo, log_level))
@@ -53,15 +71,20 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
 ) -> None:
-    """Serve the API. Configured by environment variables: SLIPWAY_STORE_URL, SLIPWAY_REDIS_URL, ..."""
+    """Serve the API.
+
+    Configured by environment variables: SLIPWAY_STORE_URL, SLIPWAY_REDIS_URL and SLIPWAY_ADMIN_TOKEN; see README.
+    """
     settings = _settings()
 
-    import uvicorn
+    from app.server import PortTaken, Server, create_app, listening, server_config
 
-    from app.server import create_app, server_config
-
-    server = uvicorn.Server(server_config(create_app(), settings.log_level, host=host, port=port))
-    _run(server.serve())
+    server = Server(server_config(create_app(), settings.log_level))
+    try:
+        with listening(host, port) as listener:
+            _run(server.serve(sockets=[listener]))
+    except PortTaken as error:
+        _fail(str(error))
     if not server.started:
         sys.exit(1)
 
@@ -79,6 +102,8 @@ def worker(
 
     if check:
         healthy = asyncio.run(is_healthy(settings.redis_url))
+        if not healthy:
+            print("No worker of this machine was seen on Redis within the last seconds.", file=sys.stderr)
         sys.exit(0 if healthy else 1)
     _run(serve(settings))
 
@@ -118,13 +143,20 @@ def _settings() -> "Settings":
     return settings
 
 
+_WRONG = {
+    "missing": "is not set",
+    "string_pattern_mismatch": "does not look like one",
+    "too_short": "is too short",
+}
+
+
 def _fail_settings(error: "ValidationError") -> NoReturn:
     from app.settings import Settings
 
     lines = []
     for problem in error.errors():
         field = str(problem["loc"][0])
-        wrong = "is not set" if problem["type"] == "missing" else problem["msg"]
+        wrong = _WRONG.get(problem["type"], problem["msg"])
         lines.append(f"SLIPWAY_{field.upper()}: {wrong}. {Settings.model_fields[field].description}.")
     _fail("\n".join(lines))
 

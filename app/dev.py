@@ -1,16 +1,11 @@
 """`slipway dev`: API, worker and embedded stores as one process, with Valkey as its child."""
 
 import asyncio
-import contextlib
 import os
-import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-import uvicorn
 from pydantic import SecretStr
 from rich.console import Console
 
@@ -19,22 +14,18 @@ from app.api.auth import ADMINISTRATOR
 from app.demo import load_demo
 from app.embedded import DataFolder, EmbeddedValkey, parent_gone
 from app.logs import configure_logs
-from app.server import create_app, server_config
+from app.server import Server, create_app, listening, server_config
 from app.services import Services, open_services
 from app.settings import Settings
-
-
-class PortTaken(Exception):
-    """Somebody else listens there."""
 
 
 async def run(host: str, port: int, data: Path, demo: bool, log_level: str) -> None:
     """Run until SIGINT, SIGTERM or the end of the uv that started us.
 
-    Raises `embedded.AlreadyRunning` when another one runs on the same data, and `PortTaken`.
+    Raises `embedded.AlreadyRunning` when another one runs on the same data, and `server.PortTaken`.
     """
     configure_logs(log_level)
-    with DataFolder.open(data, url=_url(host, port)) as folder, _listening(host, port) as listener:
+    with DataFolder.open(data, url=_url(host, port)) as folder, listening(host, port) as listener:
         url = _url(host, listener.getsockname()[1])
         folder.announce(url)
         token = os.environ.get("SLIPWAY_ADMIN_TOKEN") or folder.admin_token()
@@ -51,10 +42,7 @@ async def run(host: str, port: int, data: Path, demo: bool, log_level: str) -> N
 
 
 async def _serve(services: Services, listener: socket.socket, url: str, token: str, demo: bool) -> None:
-    server = _Server(server_config(create_app(services), services.settings.log_level))
-    loop = asyncio.get_running_loop()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sign, server.stop)
+    server = Server(server_config(create_app(services), services.settings.log_level))
     tasks = [
         asyncio.create_task(worker.run(services)),
         asyncio.create_task(_stop_with_parent(server)),
@@ -73,30 +61,12 @@ async def _serve(services: Services, listener: socket.socket, url: str, token: s
             raise end
 
 
-class _Server(uvicorn.Server):
-    """uvicorn raises the signal again once it has shut down, which would end us before Valkey: so signals are ours."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def stop(self) -> None:
-        """Shut down; asked twice, at once."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
-
-    def stop_if_failed(self, task: asyncio.Task[None]) -> None:
-        """Shut down when a part has failed: an API whose bakes never end would be worse than none."""
-        if not task.cancelled() and task.exception() is not None:
-            self.stop()
-
-
-async def _stop_with_parent(server: _Server) -> None:
+async def _stop_with_parent(server: Server) -> None:
     await parent_gone()
     server.stop()
 
 
-async def _welcome(server: _Server, services: Services, url: str, token: str, demo: bool) -> None:
+async def _welcome(server: Server, services: Services, url: str, token: str, demo: bool) -> None:
     """Load the demo and say where to go, once requests are answered."""
     while not server.started:  # noqa: ASYNC110 (uvicorn tells no other way)
         await asyncio.sleep(0.01)
@@ -105,27 +75,10 @@ async def _welcome(server: _Server, services: Services, url: str, token: str, de
         started = await load_demo(services, ADMINISTRATOR)
         lines.extend(f"Demo      {release.title} is under way: {release.id}" for release in started)
         if not started:
-            lines.append("Demo      was loaded before")
+            lines.append("Demo      was loaded before; for a fresh one choose another folder with --data")
     lines += ["", "Stop with Ctrl-C; the data stays."]
     # Never wrapped, whatever the terminal's width: token and ids are there to be copied.
     Console(soft_wrap=True, highlight=False).print("\n".join(["", *lines, ""]))
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen()  # until then another process could take the port too
-        except (OSError, OverflowError) as error:
-            raise PortTaken(
-                f"Cannot listen on {host}:{port}: {error}. Choose another with --host and --port."
-            ) from None
-        with contextlib.suppress(OSError):
-            listener.set_inheritable(False)
-        yield listener
 
 
 def _url(host: str, port: int) -> str:

@@ -167,7 +167,13 @@ class Engine:
     async def _follow_up(self, release: Release, since: int) -> None:
         """What others learn of a change that is on record: from here on nothing may fail it."""
         for event in release.history[since:]:
-            log.info(event.type.value.lower(), release=release.id, sequence=event.sequence, by=event.actor.id)
+            log.info(
+                event.type.value.lower(),
+                feature=release.feature_key,
+                release=release.id,
+                sequence=event.sequence,
+                by=event.actor.id,
+            )
         await asyncio.gather(self._announcer.announce(release), self._timers.set(release))
 
 

@@ -187,16 +187,22 @@ class Hub:
 
     async def _listen(self) -> None:
         """Hear announcements; subscribe again, for ever, when Redis goes away."""
+        heard = True
         while True:
             try:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(CHANNEL)
+                    if not heard:
+                        log.info("announcements are heard again")
+                    heard = True
                     while True:
                         message = await channel.get_message(ignore_subscribe_messages=True, timeout=_LISTEN_SECONDS)
                         if message is not None:
                             self._hear(message["data"])
             except (RedisError, OSError) as error:
-                log.warning("announcements not heard, polling until they are", error=str(error))
+                if heard:
+                    log.warning("announcements not heard, polling until they are", error=str(error))
+                heard = False
                 await asyncio.sleep(self._poll_seconds)
 
     def _hear(self, data: bytes) -> None:

@@ -1,8 +1,12 @@
 """The web application: routes and lifespan."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import structlog
@@ -24,6 +28,7 @@ log = structlog.get_logger()
 
 _READY_WITHIN_SECONDS = 2.0
 _PREPARE_AGAIN_SECONDS = 2.0
+_ASKED_AGAIN_SECONDS = 1.0
 
 
 def create_app(services: Services | None = None) -> Starlette:
@@ -125,3 +130,52 @@ def server_config(app: Starlette | str, log_level: str, **more: Any) -> uvicorn.
         timeout_graceful_shutdown=5,
         **more,
     )
+
+
+class PortTaken(Exception):
+    """Somebody else listens there."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but the signals are ours: it raises them again once it has shut down, before anything else has ended."""
+
+    _asked_at: float | None = None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGINT and SIGTERM."""
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(sign, self.stop)
+        yield
+
+    def stop(self) -> None:
+        """Shut down; asked again, at once. A signal often comes twice, from the terminal and from uv: that is once."""
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+        self.force_exit = now - self._asked_at > _ASKED_AGAIN_SECONDS
+        self.should_exit = True
+
+    def stop_if_failed(self, task: asyncio.Task[None]) -> None:
+        """Shut down when a part has failed: an API whose bakes never end would be worse than none."""
+        if not task.cancelled() and task.exception() is not None:
+            self.stop()
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens there. Raises `PortTaken`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen()  # until then another process could take the port too
+        except (OSError, OverflowError) as error:
+            raise PortTaken(
+                f"Cannot listen on {host}:{port}: {error}. Choose another with --host and --port."
+            ) from None
+        with contextlib.suppress(OSError):
+            listener.set_inheritable(False)
+        yield listener

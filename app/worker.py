@@ -148,6 +148,7 @@ async def serve(settings: Settings) -> None:
     """Run a worker process until SIGINT or SIGTERM."""
     configure_logs(settings.log_level)
     async with open_services(settings) as services:
+        log.info("worker is at work", health_key=HEALTH_KEY)
         working = asyncio.create_task(run(services))
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGINT, signal.SIGTERM):

@@ -49,7 +49,7 @@ class TargetingRuleInput:
             self.name,
             tuple(self.environments),
             tuple(condition.value() for condition in self.conditions),
-            self.pass_percentage,
+            float(self.pass_percentage),
             self.value,
         )
 

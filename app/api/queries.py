@@ -116,7 +116,9 @@ class Query:
         environment: Annotated[str, argument("The environment.")],
         context: Annotated[
             JSON | None,
-            argument("A JSON object of attributes; `targetingKey` names the unit that pass percentages go by."),
+            argument(
+                "A JSON object of attributes; `targetingKey`, a string, names the unit that pass percentages go by."
+            ),
         ] = None,
     ) -> Evaluation:
         """See `domain.releases.evaluate_feature`."""
@@ -124,6 +126,8 @@ class Query:
         attributes = inputs.context_of(context)
         if attributes is None:
             raise bad_input("Give a JSON object of attributes.", "context")
+        if not isinstance(attributes.get("targetingKey"), str | None):
+            raise bad_input("Give targetingKey as a string.", "context")
         feature = await services.features.by_key(feature_key)
         if feature is None:
             raise not_found(f"There is no feature {feature_key!r}.")

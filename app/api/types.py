@@ -370,7 +370,9 @@ class ReleaseEvent:
     reason: str | None = plain("Why, if it was said.")
     phase: ReleasePhase | None = plain("The phase that it is about, as it stands in `release`.")
     from_status: releases.ReleaseStatus | None = plain("The release's status before; null at the start.")
-    to_status: releases.ReleaseStatus = plain("The release's status after.")
+    to_status: releases.ReleaseStatus = plain(
+        "The release's status after it. What the next phase makes of it comes with the next event, in the same write."
+    )
     bypassed_review_of: list[ReleasePhase] = plain("The phases whose review was bypassed.")
     release: Release = plain("The release as it stood when the event was read: at the event or later.")
 
@@ -384,8 +386,8 @@ class Evaluation:
     release_id: strawberry.ID | None = plain("The release under way whose spec after gave it.")
     reason: str = computed(
         _reason,
-        "STATIC: the spec has no rules. DEFAULT: no rule admits the context. TARGETING_MATCH: a rule does. "
-        "SPLIT: a rule does, and the unit is within its pass percentage.",
+        "STATIC: the spec has no rules and no release is under way. DEFAULT: no rule admits the context. "
+        "TARGETING_MATCH: a rule does. SPLIT: a rule does, and the unit is within its pass percentage.",
     )
 
 

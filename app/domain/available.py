@@ -66,8 +66,12 @@ def confirmation(release: Release, action: ReleaseAction) -> str:
             remainder = f" with {_spoken(phase.bake_remaining)} left" if phase.bake_remaining is not None else ""
             return f"Let the bake timer of “{phase.name}” of {release.title} go on{remainder}."
         case ReleaseAction.SKIP:
-            reviewed = ", without its review" if phase.status is PhaseStatus.WAITING_FOR_REVIEW else ""
-            return f"Skip “{phase.name}” of {release.title}{reviewed}. {_next(release, phase)}"
+            if phase.status is not PhaseStatus.WAITING_FOR_REVIEW:
+                return f"Skip “{phase.name}” of {release.title}. {_next(release, phase)}"
+            return (
+                f"Skip “{phase.name}” of {release.title}, without its review and without releasing to it: whoever no "
+                f"other phase admits keeps the values from before. {_next(release, phase)}"
+            )
         case ReleaseAction.ABORT:
             return f"Abort {release.title}. Everyone gets the values from before it at once. This cannot be undone."
         case ReleaseAction.FULL_ROLL_OUT:

@@ -103,7 +103,7 @@ def check_review(release: Release, passed: tuple[ReleasePhase, ...], command: Co
     if not command.bypass_review:
         raise ReviewRequired(
             f"{names} {'asks' if len(passed) == 1 else 'ask'} for review, which this would pass by. "
-            f"Have it approved, or let an administrator bypass it with a reason.",
+            f"Have it approved, or let an administrator bypass it, with bypassReview: true and a reason.",
             release,
             passed,
         )

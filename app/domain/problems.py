@@ -52,7 +52,7 @@ class ValidationFailed(Problem):
     """The input is wrong; every wrong field is listed."""
 
     def __init__(self, fields: list[FieldProblem]) -> None:
-        where = "; ".join(f"{'.'.join(field.path)}: {field.message}" for field in fields[:3])
+        where = " ".join(f"{'.'.join(field.path)}: {field.message}" for field in fields[:3])
         more = f" (and {len(fields) - 3} more)" if len(fields) > 3 else ""
         super().__init__(f"The input is not valid. {where}{more}")
         self.fields = fields

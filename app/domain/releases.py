@@ -9,7 +9,7 @@ from enum import Enum
 from msgspec import Struct, structs
 
 from app.domain.access import Actor
-from app.domain.features import Evaluation, Feature, FeatureKind, FeatureSpec, evaluate
+from app.domain.features import Evaluation, Feature, FeatureKind, FeatureSpec, Reason, evaluate
 from app.domain.pipelines import ReleaseRule
 from app.domain.targeting import Context
 
@@ -186,10 +186,17 @@ def spec_in_force(feature: Feature, latest: Release | None) -> FeatureSpec:
 
 def evaluate_feature(feature: Feature, latest: Release | None, environment: str, context: Context) -> Evaluation:
     """What a context gets from a feature whose latest release (of any status) is `latest`."""
-    if latest is not None and not latest.is_over and admitting_phase(latest, environment, context):
-        found = evaluate(latest.change.after, feature.key, environment, context)
-        return structs.replace(found, release_id=latest.id)
-    return evaluate(spec_in_force(feature, latest), feature.key, environment, context)
+    if latest is None or latest.is_over:
+        return evaluate(spec_in_force(feature, latest), feature.key, environment, context)
+    admitted = admitting_phase(latest, environment, context) is not None
+    spec = latest.change.after if admitted else latest.change.before
+    found = evaluate(spec, feature.key, environment, context)
+    return structs.replace(
+        found,
+        release_id=latest.id if admitted else None,
+        # Who gets which spec depends on the context now, so no value may be taken for the same for all.
+        reason=Reason.DEFAULT if found.reason is Reason.STATIC else found.reason,
+    )
 
 
 def current_answer_to(release: Release, idempotency_key: str) -> tuple[ReleaseEvent, ...]:

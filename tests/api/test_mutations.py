@@ -653,3 +653,17 @@ async def test_aborting_twice_is_aborting_once(api: Api) -> None:
 
     assert shown(first)[2] == ["RELEASE_ABORTED"]
     assert again == first | {"events": []}
+
+
+async def test_a_percentage_left_out_is_the_percentage_of_100(api: Api) -> None:
+    """A rule without passPercentage is the same when it is sent again: by idempotency key, and as an unchanged spec."""
+    await make_environments(api.services)
+    await make_feature(api.services)
+    spec = {"defaultValue": False, "rules": [{"name": "All", "value": True}]}
+    given = {"key": "checkout", "spec": spec, "idempotencyKey": "once"}
+    first = await api.mutate("updateFeature", input=given)
+    again = await api.mutate("updateFeature", input=given)
+    assert first == again
+    assert first["__typename"] == "UpdateFeaturePayload"
+    unchanged = await api.mutate("updateFeature", input={"key": "checkout", "spec": spec})
+    assert [field["path"] for field in unchanged["fields"]] == [["spec"]]

@@ -541,3 +541,22 @@ def _field(name: str, type_: GraphQLOutputType, depth: int) -> str:
     if is_leaf_type(named):
         return name
     return f"{name} {selection(named.name, depth - 1)}" if depth > 1 else f"{name} {{ __typename }}"
+
+
+async def test_a_targeting_key_is_a_string(api: Api) -> None:
+    """A numeric id is refused: it would pass for no unit at all, and nobody would be told."""
+    await make_environments(api.services)
+    await make_feature(api.services)
+    query = """{ evaluate(featureKey: "checkout", environment: "production", context: {targetingKey: 5}) { value } }"""
+    error = await api.error(query)
+    assert error["extensions"] == {"code": "BAD_USER_INPUT", "argument": "context"}
+    assert "targetingKey" in error["message"]
+
+
+async def test_a_release_under_way_makes_no_value_static(api: Api) -> None:
+    """Who gets which spec depends on the context then, so a client must not take the value for everybody's."""
+    query = """{ evaluate(featureKey: "checkout", environment: "production", context: {}) { reason } }"""
+    release = await start_release(api.services, phase("first"))
+    assert (await api.ask(query))["evaluate"]["reason"] == "DEFAULT"
+    await act(api.services, release, ReleaseAction.ABORT)
+    assert (await api.ask(query))["evaluate"]["reason"] == "STATIC"

@@ -186,7 +186,8 @@ def test_reason_says_why_not(name: str, by: Principal, action: ReleaseAction, re
         (
             started(review("review"), phase("last", timedelta(0))),
             SKIP,
-            "Skip “review” of release #1 of checkout, without its review. “last” is released at once.",
+            "Skip “review” of release #1 of checkout, without its review and without releasing to it: whoever no other "
+            "phase admits keeps the values from before. “last” is released at once.",
         ),
         (
             started(phase("plain")),
