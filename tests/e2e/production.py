@@ -23,8 +23,8 @@ class Store(Protocol):
 
     url: str
 
-    def away(self) -> AbstractContextManager[str]:
-        """It does not answer to the end of the block; what `/readyz` says of it then."""
+    def away(self) -> AbstractContextManager[None]:
+        """It does not answer to the end of the block."""
 
 
 class SqliteFile:
@@ -35,11 +35,11 @@ class SqliteFile:
         self._file = file
 
     @contextmanager
-    def away(self) -> Iterator[str]:
+    def away(self) -> Iterator[None]:
         """See `Store.away`."""
         self._file.rename(moved := self._file.with_suffix(".moved"))
         try:
-            yield "does not answer"
+            yield
         finally:
             moved.rename(self._file)
 
@@ -52,11 +52,11 @@ class MongoServer:
         self._pid = pid
 
     @contextmanager
-    def away(self) -> Iterator[str]:
+    def away(self) -> Iterator[None]:
         """See `Store.away`."""
         os.kill(self._pid, signal.SIGSTOP)
         try:
-            yield "no answer within 2 s"
+            yield
         finally:
             os.kill(self._pid, signal.SIGCONT)
 

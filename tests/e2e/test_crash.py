@@ -12,7 +12,7 @@ from tests.e2e.client import Json, Slipway, sequences, told, uninterrupted, unti
 from tests.e2e.processes import dev, soon, valkey_of
 
 # Three phases, the first so short that many end around the moment of the crash.
-BAKES = ("PT0.4S", "PT1S", "PT0.7S")
+BAKES = ("PT0.4S", "PT1S", "PT1.5S")
 WHOLE = uninterrupted("A", "B", "C")
 # From a crash to the end of every release: a start, and three bakes.
 PATIENCE = 30.0
@@ -52,9 +52,9 @@ async def test_a_kill_in_the_middle_of_bakes_and_of_requests_loses_nothing(tmp_p
     async with dev(tmp_path / "data") as slipway, Slipway(slipway.url, slipway.token) as client:
         token = slipway.token
         await client.make_features(keys, *BAKES)
+        await start_what_goes(client, keys[1:20], answered)
         await start_what_goes(client, keys[:1], answered)
         async with client.watching(answered[keys[0]]) as seen:
-            await start_what_goes(client, keys[1:20], answered)
             await until(seen, lambda received: len(received) >= 3, within=10)
             starting = asyncio.create_task(start_what_goes(client, keys[20:], answered))
             await soon(lambda: len(answered) >= 25, within=10)
