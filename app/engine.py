@@ -18,6 +18,7 @@ from app.domain.problems import NotFound, Problem
 from app.domain.releases import Release, SpecChange
 from app.domain.transitions import Decision, act, settle, start
 from app.live import Announcer
+from app.store.documents import StoreUnavailable
 from app.store.repositories import Releases
 from app.timers import BakeTimers
 
@@ -116,20 +117,30 @@ class Engine:
         return decision.release
 
     async def settle_due(self) -> int:
-        """End every bake that is due, the earliest deadline first; returns how many were found."""
-        found = 0
+        """End every bake that is due, the earliest deadline first; returns how many were seen to their end."""
+        turn = asyncio.Semaphore(_SETTLED_IN_PARALLEL)
+        ended, failed = 0, set[str]()
         while due := await self._releases.due(self._clock.now(), _DUE_AT_A_TIME):
-            found += len(due)
-            turn = asyncio.Semaphore(_SETTLED_IN_PARALLEL)
-
-            async def end(release_id: str, timer_id: str, turn: asyncio.Semaphore = turn) -> None:
-                async with turn:
-                    await self.end_bake(release_id, timer_id)
-
-            await asyncio.gather(*(end(release_id, timer_id) for release_id, timer_id in due))
-            if len(due) < _DUE_AT_A_TIME:
+            results = await asyncio.gather(*(self._end_due(id, turn) for id in due))
+            ended += sum(results)
+            failed.update(id for id, is_ended in zip(due, results, strict=True) if not is_ended)
+            if len(due) < _DUE_AT_A_TIME or failed.issuperset(due):
                 break
-        return found
+        return ended
+
+    async def _end_due(self, release_id: str, turn: asyncio.Semaphore) -> bool:
+        """Whether the bake has ended, here or elsewhere. One that cannot be must not keep the others waiting."""
+        async with turn:
+            try:
+                release = await self._releases.get(release_id)
+                if release is not None:
+                    await self.settle(release)
+            except StoreUnavailable:
+                raise
+            except Exception:
+                log.exception("bake not ended", release=release_id)
+                return False
+        return True
 
     async def _change(
         self,

@@ -21,6 +21,7 @@ from app.domain.releases import Release, ReleaseAction, ReleaseStatus, SpecChang
 from app.embedded import EmbeddedValkey
 from app.services import Services, open_services
 from app.settings import Settings
+from app.store.documents import Document
 from app.store.repositories import ReleaseFilter, milliseconds
 from app.timers import QUEUE
 from tests.conftest import Clock
@@ -343,3 +344,19 @@ async def test_a_real_bake_ends_within_a_second_of_its_deadline(services: Servic
     ended = (await stored(services, release)).ended_at
     assert ended is not None
     assert 0 * SECOND <= ended - release.timer.deadline < SECOND
+
+
+async def test_a_release_that_cannot_be_read_keeps_no_other_waiting(services: Services, clock: Clock) -> None:
+    """A body that this version does not understand is logged, and every other bake ends."""
+    broken, sound = [await start_release(services, phase("only"), key=key) for key in ("broken", "sound")]
+    documents = services.store.collection("releases")
+    found = await documents.get(broken.id)
+    assert found is not None
+    assert await documents.replace(Document(found.id, 2, found.keys, '{"of": "another version"}'), 1)
+    clock.advance(HOUR)
+
+    with capture_logs() as logs:
+        assert await services.engine.settle_due() == 1
+
+    assert (await stored(services, sound)).status is ReleaseStatus.COMPLETED
+    assert [entry["release"] for entry in logs if entry["event"] == "bake not ended"] == [broken.id]

@@ -277,10 +277,12 @@ class Releases(_Repository[Release]):
         )
         return {key for key, revisions in zip(feature_keys, found, strict=True) if revisions}
 
-    async def due(self, now: datetime, limit: int) -> list[tuple[str, str]]:
-        """Ids of releases and of their bake timers that are due, the earliest deadline first."""
-        found = await self._find(Query(sort="deadline_ms", at_most=milliseconds(now), limit=limit))
-        return [(release.id, release.timer.id) for release in found if release.timer is not None]
+    async def due(self, now: datetime, limit: int) -> list[str]:
+        """Ids of releases whose bake timer is due, the earliest deadline first. No body is read: one that cannot be
+        decoded must not keep the others from being found.
+        """
+        query = Query(sort="deadline_ms", at_most=milliseconds(now), limit=limit)
+        return [id for id, _ in await self._collection.revisions(query)]
 
     async def changed_since(self, since: datetime, limit: int) -> list[tuple[str, int]]:
         """Ids and revisions of releases changed at or after a moment, the earliest change first."""
