@@ -190,6 +190,11 @@ def test_reason_says_why_not(name: str, by: Principal, action: ReleaseAction, re
             "phase admits keeps the values from before. “last” is released at once.",
         ),
         (
+            do(started(phase("plain"), phase("second"), phase("last", MINUTE)), SKIP),
+            SKIP,
+            "Skip “second” of release #1 of checkout. “last” is released at once and bakes for 1 min.",
+        ),
+        (
             started(phase("plain")),
             SKIP,
             "Skip “plain” of release #1 of checkout. "
@@ -205,6 +210,12 @@ def test_reason_says_why_not(name: str, by: Principal, action: ReleaseAction, re
             FULL,
             "Roll release #1 of checkout out fully: everyone gets the new values at once and the remaining "
             "phase is skipped. This cannot be undone.",
+        ),
+        (
+            do(started(phase("plain"), phase("second"), phase("last")), SKIP),
+            FULL,
+            "Roll release #1 of checkout out fully: everyone gets the new values at once and the remaining "
+            "2 phases are skipped. This cannot be undone.",
         ),
         (
             started(phase("plain"), review("one"), review("two")),

@@ -343,3 +343,4 @@ def test_too_many_values_are_one_problem() -> None:
 def test_attribute_must_be_named(attribute: str) -> None:
     """An attribute without a name, or with an endless one, is refused, next to wrong values."""
     assert problems(condition(attribute, "CONTAINS", 1)) == ["c.attribute", "c.values.0"]
+    assert problems(condition("x" * MAX_TEXT, "CONTAINS", "a")) == []
