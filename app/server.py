@@ -122,8 +122,8 @@ def server_config(app: Starlette | str, log_level: str, **more: Any) -> uvicorn.
         # A peer that is gone without a word is noticed within 40 s, and frees what it held.
         ws_ping_interval=20,
         ws_ping_timeout=20,
-        # Longer than proxies and clients hold an idle connection (60 s as a rule): they close it, not we. A request that
-        # meets our closing would be lost.
+        # Longer than proxies and clients hold an idle connection (60 s as a rule): closing is theirs, since a request
+        # that met our closing would be lost.
         timeout_keep_alive=75,
         lifespan="on",
         access_log=False,
