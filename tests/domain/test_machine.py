@@ -458,4 +458,4 @@ _SHOWN: dict[ReleaseAction, Callable[[ReleaseMachine, Release, Release, tuple[Re
 }
 
 TestReleaseMachine = ReleaseMachine.TestCase
-TestReleaseMachine.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestReleaseMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
