@@ -143,9 +143,15 @@ class Issuer:
         app = Starlette(routes=[Route("/{path:path}", self._answer)])
         certificate, key = self._tls or (None, None)
         config = uvicorn.Config(
-            app, host="127.0.0.1", port=self._port, log_level="warning", lifespan="off", ssl_certfile=certificate,
+            app,
+            host="127.0.0.1",
+            port=self._port,
+            log_level="warning",
+            lifespan="off",
+            ssl_certfile=certificate,
             ssl_keyfile=key,
-        )  # fmt: skip
+            timeout_graceful_shutdown=2,  # a test that fails may leave an answer unsaid
+        )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve())
         while not self._server.started:
