@@ -73,7 +73,11 @@ class RedisAnnouncer:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._redis.publish(CHANNEL, msgspec.json.encode(Announcement(release.id, release.revision)))
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("change not announced, the poll will find it", release=release.id, error=str(error))
+            log.warning(
+                "change not announced, the poll will find it",
+                release=release.id,
+                error=str(error) or type(error).__name__,
+            )
 
 
 class Watcher:
@@ -201,7 +205,9 @@ class Hub:
                             self._hear(message["data"])
             except (RedisError, OSError) as error:
                 if heard:
-                    log.warning("announcements not heard, polling until they are", error=str(error))
+                    log.warning(
+                        "announcements not heard, polling until they are", error=str(error) or type(error).__name__
+                    )
                 heard = False
                 await asyncio.sleep(self._poll_seconds)
 
@@ -225,7 +231,7 @@ class Hub:
             try:
                 changed = await self._releases.changed_since(seen_until - _CLOCK_SKEW, _REMEMBERED)
             except StoreUnavailable as error:
-                log.warning("changes not polled", error=str(error))
+                log.warning("changes not polled", error=str(error) or type(error).__name__)
                 continue
             for id, revision in changed:
                 self._want(id, revision)
@@ -249,7 +255,7 @@ class Hub:
             try:
                 found = await self._releases.get_many(ids)
             except StoreUnavailable as error:
-                log.warning("changed releases not read, trying again", error=str(error))
+                log.warning("changed releases not read, trying again", error=str(error) or type(error).__name__)
                 self._wanted.update(dict.fromkeys(ids))
                 self._wanted_some.set()
                 await asyncio.sleep(self._poll_seconds)

@@ -57,4 +57,8 @@ class BakeTimers:
                     _defer_until=release.timer.deadline,
                 )
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("timer not queued, the sweep will end the bake", release=release.id, error=str(error))
+            log.warning(
+                "timer not queued, the sweep will end the bake",
+                release=release.id,
+                error=str(error) or type(error).__name__,
+            )

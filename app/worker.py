@@ -104,6 +104,7 @@ async def run(services: Services) -> None:
 
 
 async def _work(services: Services, worker: Worker) -> None:
+    await services.store.prepare()  # a worker may be the first to start
     # Whatever Redis does, what is due by now is settled.
     await services.engine.settle_due()
     await worker.async_run()
