@@ -54,8 +54,8 @@ def dev(
 
     from pydantic import ValidationError
 
+    from app.data_folder import EmbeddedError
     from app.dev import run
-    from app.embedded import EmbeddedError
     from app.server import PortTaken
 
     try:

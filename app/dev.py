@@ -11,8 +11,9 @@ from rich.console import Console
 
 from app import worker
 from app.api.auth import ADMINISTRATOR
+from app.data_folder import DataFolder
 from app.demo import load_demo
-from app.embedded import DataFolder, EmbeddedValkey, parent_gone
+from app.embedded import EmbeddedValkey, parent_gone
 from app.logs import configure_logs
 from app.server import Server, create_app, listening, server_config
 from app.services import Services, open_services

@@ -18,12 +18,14 @@ from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
 from app import embedded
-from app.embedded import AlreadyRunning, DataFolder, EmbeddedValkey, FolderUnusable, ValkeyFailed
+from app.data_folder import AlreadyRunning, DataFolder, FolderUnusable
+from app.embedded import EmbeddedValkey, ValkeyFailed
 
 # Holds a data folder with its Valkey, as `slipway dev` does, on the event loop that uvicorn uses.
 OWNER = """
 import asyncio, sys, uvloop
-from app.embedded import DataFolder, EmbeddedValkey
+from app.data_folder import DataFolder
+from app.embedded import EmbeddedValkey
 
 async def own():
     with DataFolder.open(sys.argv[1], url="http://127.0.0.1:8123") as folder:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from app.embedded import DataFolder
+from app.data_folder import DataFolder
 from tests.e2e.client import Slipway, told
 from tests.e2e.processes import Running, dev, is_running, run, valkey_of
 
