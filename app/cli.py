@@ -1,12 +1,17 @@
 """The `slipway` command. Modules are imported when a command needs them: help and a refusal come at once."""
 
 import asyncio
+import os
 import sys
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from app.domain.access import Role
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -79,7 +84,7 @@ def serve(
 
     from app.server import PortTaken, Server, create_app, listening, server_config
 
-    server = Server(server_config(create_app(), settings.log_level))
+    server = Server(server_config(create_app(), settings.log_level, settings.max_message_bytes))
     try:
         with listening(host, port) as listener:
             _run(server.serve(sockets=[listener]))
@@ -114,6 +119,63 @@ def schema() -> None:
     from app.api.schema import schema
 
     print(schema.as_str())
+
+
+tokens = typer.Typer(help="API tokens: made, listed and revoked on the store.", no_args_is_help=True)
+app.add_typer(tokens, name="token")
+
+StoreData = Annotated[
+    Path | None, typer.Option("--data", help="The data folder of `slipway dev`, instead of SLIPWAY_STORE_URL.")
+]
+
+
+@tokens.command("create")
+def create_token(
+    name: Annotated[str, typer.Argument(help="Whose it is, or what for.")],
+    role: Annotated[Role, typer.Option(help="What its holder may do.", case_sensitive=False)],
+    days: Annotated[int | None, typer.Option(help="After how many days it expires; never if left out.", min=1)] = None,
+    data: StoreData = None,
+) -> None:
+    """Make a token; its secret is shown once."""
+    from app.token_commands import create
+
+    _on_store(data, lambda url: create(url, name, role, None if days is None else timedelta(days=days)))
+
+
+@tokens.command("list")
+def list_tokens(data: StoreData = None) -> None:
+    """List all tokens, the newest first."""
+    from app.token_commands import show
+
+    _on_store(data, show)
+
+
+@tokens.command("revoke")
+def revoke_token(id: Annotated[str, typer.Argument(help="The token's id: tok_...")], data: StoreData = None) -> None:
+    """Let a token's holder in no more; open websockets are closed within 5 s."""
+    from app.token_commands import revoke
+
+    _on_store(data, lambda url: revoke(url, id))
+
+
+def _on_store(data: Path | None, command: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+    from app.domain.problems import Problem
+    from app.logs import configure_logs
+    from app.store.documents import StoreUnavailable
+    from app.token_commands import store_of
+
+    configure_logs("warning")
+    url = store_of(data) if data is not None else os.environ.get("SLIPWAY_STORE_URL")
+    if not url:
+        _fail("Say which store: set SLIPWAY_STORE_URL, or name the folder of `slipway dev` with --data .slipway")
+    if data is not None and not (data / "slipway.db").exists():
+        _fail(f"There is no data in {data}: start `slipway dev --data {data}` first.")
+    try:
+        asyncio.run(command(url))
+    except Problem as problem:
+        _fail(problem.message)
+    except (StoreUnavailable, ValueError) as error:
+        _fail(str(error))
 
 
 def main() -> None:
@@ -155,6 +217,9 @@ def _fail_settings(error: "ValidationError") -> NoReturn:
 
     lines = []
     for problem in error.errors():
+        if not problem["loc"]:
+            lines.append(problem["msg"].removeprefix("Value error, ") + ".")
+            continue
         field = str(problem["loc"][0])
         wrong = _WRONG.get(problem["type"], problem["msg"])
         lines.append(f"SLIPWAY_{field.upper()}: {wrong}. {Settings.model_fields[field].description}.")

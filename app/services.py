@@ -6,16 +6,19 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
+from app.audit import Auditor
 from app.catalog import Catalog
 from app.engine import Clock, Engine, SystemClock
 from app.live import Hub
 from app.live import connect as connect_live
 from app.settings import Settings
 from app.store import open_store
+from app.store.access import AuditLog, Tokens
 from app.store.documents import Store
 from app.store.repositories import Environments, Features, Pipelines, Releases
 from app.timers import BakeTimers
 from app.timers import connect as connect_timers
+from app.tokens import TokenRegister
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class Services:
     hub: Hub
     engine: Engine
     catalog: Catalog
+    tokens: TokenRegister
+    token_list: Tokens
+    auditor: Auditor
+    audit_log: AuditLog
 
 
 @asynccontextmanager
@@ -54,4 +61,21 @@ async def open_services(settings: Settings, clock: Clock | None = None) -> Async
         hub = Hub(releases, redis, settings.poll_seconds)
         engine = Engine(releases, BakeTimers(timers_redis), hub, clock)
         catalog = Catalog(environments, pipelines, features, releases, engine, clock)
-        yield Services(settings, clock, store, redis, environments, pipelines, features, releases, hub, engine, catalog)
+        token_list, audit_log = Tokens(store), AuditLog(store)
+        yield Services(
+            settings=settings,
+            clock=clock,
+            store=store,
+            redis=redis,
+            environments=environments,
+            pipelines=pipelines,
+            features=features,
+            releases=releases,
+            hub=hub,
+            engine=engine,
+            catalog=catalog,
+            tokens=TokenRegister(token_list, clock),
+            token_list=token_list,
+            auditor=Auditor(audit_log, clock),
+            audit_log=audit_log,
+        )

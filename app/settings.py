@@ -1,20 +1,25 @@
 """What a Slipway process is told by its environment."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, StringConstraints
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.domain.access import Role
+
+_Text = Annotated[str, StringConstraints(min_length=1)]
+_Count = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseSettings):
     """Environment variables, each with the prefix SLIPWAY_. Those without a default must be set.
 
-    `slipway dev` sets them itself.
+    `slipway dev` sets them itself. A limit is what one client may ask of one process.
     """
 
     model_config = SettingsConfigDict(env_prefix="SLIPWAY_", extra="ignore")
 
-    store_url: Annotated[str, StringConstraints(min_length=1)] = Field(
+    store_url: _Text = Field(
         description="Where releases are stored: mongodb://host:27017/slipway, or sqlite:////absolute/path.db"
     )
     redis_url: Annotated[str, StringConstraints(pattern="^(rediss?|unix)://.")] = Field(
@@ -32,3 +37,57 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug, info, warning or error"
     )
+
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Origins whose pages may call the API, separated by commas: https://ops.example.com"
+    )
+    oidc_issuer: str | None = Field(default=None, description="The OpenID Connect issuer whose JWTs let people in")
+    oidc_audience: str | None = Field(default=None, description="The audience that those JWTs are made for")
+    oidc_role_claim: _Text = Field(
+        default="roles", description="The claim that holds roles: groups, realm_access.roles"
+    )
+    oidc_roles: dict[str, Role] = Field(
+        default={}, description='What its values stand for, as JSON: {"sre": "APPROVER", "platform": "ADMIN"}'
+    )
+
+    max_source_bytes: _Count = Field(default=100_000, description="Bytes of a document")
+    max_tokens: _Count = Field(default=5_000, description="Lexical tokens of a document")
+    max_comments: _Count = Field(default=1_000, description="Comments of a document")
+    max_depth: _Count = Field(default=15, description="Fields within fields")
+    max_fields: _Count = Field(default=1_000, description="Fields of an operation, fragments included")
+    max_aliases: _Count = Field(default=100, description="Aliases of an operation, fragments included")
+    max_cost: _Count = Field(default=100_000, description="Fields of an operation times the elements of their lists")
+    max_directives: _Count = Field(default=100, description="Directives of a document")
+    max_operations: _Count = Field(default=20, description="Operations of a document")
+    max_fragments: _Count = Field(default=100, description="Fragments of a document")
+    max_variables: _Count = Field(default=100, description="Variables that a document declares")
+    max_variables_bytes: _Count = Field(default=512 * 1024, description="Bytes of the variables")
+    max_list_items: _Count = Field(default=20_000, description="Values in lists and objects of arguments")
+    max_value_depth: _Count = Field(default=64, description="Nesting of lists and objects in an argument")
+    max_comparisons: _Count = Field(default=10_000, description="Work to merge fields of the same name")
+    max_body_bytes: _Count = Field(default=1024 * 1024, description="Bytes of a request's body")
+    max_message_bytes: _Count = Field(default=256 * 1024, description="Bytes of a websocket message")
+    operation_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=15, description="Seconds that an operation may take"
+    )
+    requests_per_minute: Annotated[int, Field(ge=0)] = Field(
+        default=1_200, description="HTTP requests of one token a minute; 0 for no limit"
+    )
+    init_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=10, description="Seconds that a websocket may take to send connection_init"
+    )
+    max_sockets: _Count = Field(default=20_000, description="Websockets of this process")
+    max_sockets_per_token: _Count = Field(default=2_000, description="Websockets of one token on this process")
+    max_subscriptions: _Count = Field(default=100, description="Operations under way on one websocket")
+    messages_per_second: _Count = Field(default=50, description="Messages on one websocket, twice as many in a burst")
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _separate(cls, given: object) -> object:
+        return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _whole_sign_on(self) -> Self:
+        if self.oidc_issuer is not None and not (self.oidc_audience and self.oidc_roles):
+            raise ValueError("SLIPWAY_OIDC_ISSUER needs SLIPWAY_OIDC_AUDIENCE and SLIPWAY_OIDC_ROLES too")
+        return self

@@ -100,7 +100,13 @@ async def redis_url(valkey_url: str) -> str:
 @pytest.fixture
 def settings(store_url: str, redis_url: str) -> Settings:
     """What a process on the empty stores is told. Its hub polls so rarely that a test sees announcements alone."""
-    return Settings(store_url=store_url, redis_url=redis_url, admin_token=SecretStr("x" * 20), poll_seconds=60)
+    return Settings(
+        store_url=store_url,
+        redis_url=redis_url,
+        admin_token=SecretStr("x" * 20),
+        poll_seconds=60,
+        requests_per_minute=0,
+    )
 
 
 @pytest.fixture

@@ -123,6 +123,8 @@ INDEXES: Mapping[str, tuple[Index, ...]] = {
         Index(("deadline_ms",)),
         Index(("changed_ms",)),
     ),
+    "tokens": (Index(("secret_hash",), unique=True), Index(("page_key",))),
+    "audit": (Index(("page_key",)), Index(("actor_id", "page_key")), Index(("feature_key", "page_key"))),
 }
 
 

@@ -12,15 +12,17 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Struct, structs
 
+from app.domain.audit import AuditEntry
 from app.domain.environments import Environment
 from app.domain.features import Feature, FeatureKind
 from app.domain.pipelines import Pipeline
 from app.domain.releases import Release, ReleaseStatus
+from app.domain.tokens import Token
 from app.store.documents import Collection, Document, Key, Query, Store
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Value = TypeVar("Value", Environment, Pipeline, Feature, Release)
+Value = TypeVar("Value", Environment, Pipeline, Feature, Release, Token, AuditEntry)
 
 
 def milliseconds(at: datetime) -> int:
@@ -35,7 +37,7 @@ class Page(Struct, Generic[Value], frozen=True):
     has_next: bool
 
 
-class _Repository(Generic[Value]):
+class Repository(Generic[Value]):
     """Values of one kind in one collection."""
 
     def __init__(self, collection: Collection, kind: type[Value]) -> None:
@@ -88,7 +90,7 @@ class _Repository(Generic[Value]):
         return await self._collection.delete(self._id(value), value.revision)
 
 
-class Environments(_Repository[Environment]):
+class Environments(Repository[Environment]):
     """Environments, known by name."""
 
     def __init__(self, store: Store) -> None:
@@ -105,7 +107,7 @@ class Environments(_Repository[Environment]):
         return await self._find(Query(sort="page_key", limit=1_000))
 
 
-class Pipelines(_Repository[Pipeline]):
+class Pipelines(Repository[Pipeline]):
     """Release pipelines; their names differ, letter case aside."""
 
     def __init__(self, store: Store) -> None:
@@ -132,7 +134,7 @@ class Pipelines(_Repository[Pipeline]):
         return await self._page([Query(sort="name_key", above=after)], first)
 
 
-class Features(_Repository[Feature]):
+class Features(Repository[Feature]):
     """Feature gates and dynamic configs; their keys differ."""
 
     def __init__(self, store: Store) -> None:
@@ -204,7 +206,7 @@ class ReleaseFilter(Struct, frozen=True):
         return [structs.replace(query, equal={**equal, "status": status.value}) for status in set(self.statuses)]
 
 
-class Releases(_Repository[Release]):
+class Releases(Repository[Release]):
     """Releases. At most one of a feature is under way, and no two of a feature have one number: unique keys say so."""
 
     def __init__(self, store: Store) -> None:
