@@ -43,7 +43,8 @@ async def run(host: str, port: int, data: Path, demo: bool, log_level: str) -> N
 
 
 async def _serve(services: Services, listener: socket.socket, url: str, token: str, demo: bool) -> None:
-    server = Server(server_config(create_app(services), services.settings.log_level))
+    settings = services.settings
+    server = Server(server_config(create_app(services), settings.log_level, settings.max_message_bytes))
     tasks = [
         asyncio.create_task(worker.run(services)),
         asyncio.create_task(_stop_with_parent(server)),

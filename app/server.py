@@ -13,11 +13,16 @@ import structlog
 import uvicorn
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from app.api.auth import Authenticator
+from app.api.browsers import CrossOrigin, SecurityHeaders
+from app.api.oidc import OidcVerifier
+from app.api.rates import Rates
 from app.api.view import GraphQLView
 from app.logs import configure_logs
 from app.services import Services, open_services
@@ -43,10 +48,10 @@ def create_app(services: Services | None = None) -> Starlette:
                 configure_logs(settings.log_level)
                 held = await stack.enter_async_context(open_services(settings))
             app.state.services = held
-            app.state.graphql = GraphQLView(held)
+            view = app.state.graphql = await stack.enter_async_context(_view(held))
             await stack.enter_async_context(held.hub.running())
-            preparing = asyncio.create_task(_prepare(held))
-            stack.callback(preparing.cancel)
+            for work in (_prepare(held), view.close_lapsed_sockets()):
+                stack.callback(asyncio.create_task(work).cancel)
             yield
 
     graphql = _GraphQL()
@@ -58,8 +63,26 @@ def create_app(services: Services | None = None) -> Starlette:
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
         ],
+        middleware=[Middleware(SecurityHeaders), Middleware(CrossOrigin)],
         lifespan=lifespan,
     )
+
+
+@asynccontextmanager
+async def _view(services: Services) -> AsyncIterator[GraphQLView]:
+    settings = services.settings
+    verifier = None
+    if settings.oidc_issuer is not None and settings.oidc_audience is not None:
+        verifier = OidcVerifier(
+            settings.oidc_issuer, settings.oidc_audience, settings.oidc_role_claim, settings.oidc_roles
+        )
+    admin_token = settings.admin_token.get_secret_value()
+    authenticator = Authenticator(admin_token, services.tokens, verifier, services.clock)
+    try:
+        yield GraphQLView(services, authenticator, Rates(services.redis, settings.requests_per_minute))
+    finally:
+        if verifier is not None:
+            await verifier.aclose()
 
 
 class _GraphQL:
@@ -111,14 +134,16 @@ async def _prepare(services: Services) -> None:
             return
 
 
-def server_config(app: Starlette | str, log_level: str, **more: Any) -> uvicorn.Config:
+def server_config(
+    app: Starlette | str, log_level: str, max_message_bytes: int = 256 * 1024, **more: Any
+) -> uvicorn.Config:
     """How uvicorn serves Slipway, in development and in production."""
     return uvicorn.Config(
         app,
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",
-        ws_max_size=1024 * 1024,
+        ws_max_size=max_message_bytes,  # a longer message is refused (1009) before it is held
         # A peer that is gone without a word is noticed within 40 s, and frees what it held.
         ws_ping_interval=20,
         ws_ping_timeout=20,
@@ -129,7 +154,8 @@ def server_config(app: Starlette | str, log_level: str, **more: Any) -> uvicorn.
         access_log=False,
         server_header=False,
         log_config=None,
-        log_level=log_level,
+        # At debug its websockets log every frame, and with connection_init the token.
+        log_level="info" if log_level == "debug" else log_level,
         timeout_graceful_shutdown=5,
         **more,
     )

@@ -1,30 +1,72 @@
-"""Who is calling, over HTTP and over websocket."""
+"""Who is calling, over HTTP and over websocket: the administrator, the holder of a token, or a person signed on."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
+from msgspec import Struct
+
+from app.api.oidc import NotVerified, OidcVerifier, looks_like_jwt
 from app.domain.access import Actor, Principal, Role
+from app.engine import Clock
+from app.tokens import TokenRegister
 
 ADMINISTRATOR = Principal(Actor(id="admin", name="Administrator"), Role.ADMIN)
+ADMIN_TOKEN = "admin-token"  # noqa: S105 (what the audit log calls it, not the token)
+
+
+class Session(Struct, frozen=True):
+    """A caller that was let in, with what: a token's id, `admin-token`, or the subject of a sign-on."""
+
+    principal: Principal
+    credential: str
+    expires_at: datetime | None = None
 
 
 class Authenticator:
-    """Knows the administrator by the bearer token that the process was started with."""
+    """Lets callers in."""
 
-    def __init__(self, admin_token: str) -> None:
+    def __init__(self, admin_token: str, tokens: TokenRegister, verifier: OidcVerifier | None, clock: Clock) -> None:
         self._admin_token = admin_token.encode()
+        self._tokens = tokens
+        self._verifier = verifier
+        self._clock = clock
 
-    def principal(self, authorization: object) -> Principal | None:
-        """The caller behind `Bearer <token>`; None for anything else."""
+    async def session(self, authorization: object) -> Session | None:
+        """The session behind `Bearer <token>`; None for anything else.
+
+        Raises `StoreUnavailable` when it cannot be told, and `IssuerUnavailable` likewise.
+        """
         if not isinstance(authorization, str):
             return None
-        scheme, _, token = authorization.strip().partition(" ")
+        scheme, _, given = authorization.strip().partition(" ")
         if scheme.lower() != "bearer":
             return None
+        secret = given.strip()
         # Compared in constant time, so that answering tells nothing of how far a guess was right.
-        if not secrets.compare_digest(token.strip().encode(), self._admin_token):
-            return None
-        return ADMINISTRATOR
+        if secrets.compare_digest(secret.encode("utf-8", "replace"), self._admin_token):
+            return Session(ADMINISTRATOR, ADMIN_TOKEN)
+        if self._verifier is not None and looks_like_jwt(secret):
+            try:
+                verified = await self._verifier.verify(secret, self._clock.now())
+            except NotVerified:
+                return None
+            return Session(verified.principal, verified.principal.actor.id, verified.expires_at)
+        token = await self._tokens.recognise(secret)
+        return None if token is None else Session(token.principal, token.id, token.expires_at)
+
+    async def lapsed(self, sessions: Iterable[Session]) -> set[Session]:
+        """Those that would not be let in any more. Raises `StoreUnavailable`."""
+        now = self._clock.now()
+        held = set(sessions)
+        token_ids = sorted({session.credential for session in held if session.credential.startswith("tok_")})
+        valid = await self._tokens.valid_among(token_ids) if token_ids else set()
+        return {
+            session
+            for session in held
+            if (session.expires_at is not None and session.expires_at <= now)
+            or (session.credential.startswith("tok_") and session.credential not in valid)
+        }
 
 
 def authorization_of(connection_params: Mapping[str, object]) -> object:

@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.websockets import WebSocket
 from strawberry.dataloader import DataLoader
 
-from app.domain.access import Principal
+from app.api.auth import Session
+from app.api.limits import Limits
+from app.domain.access import Principal, Role
 from app.domain.features import Feature
 from app.domain.pipelines import Pipeline
 from app.domain.releases import Release
@@ -34,7 +36,9 @@ class Context:
 
     services: Services
     request: Request | WebSocket
-    principal: Principal | None = None
+    limits: Limits
+    session: Session | None = None
+    is_changing: bool = False
     connection_params: dict[str, Any] | None = None
     features: DataLoader[str, Feature | None] = field(init=False)
     pipelines: DataLoader[str, Pipeline | None] = field(init=False)
@@ -53,14 +57,29 @@ class Context:
     @property
     def caller(self) -> Principal:
         """Who asks; the view lets nobody else in."""
-        if self.principal is None:
+        return self.caller_session.principal
+
+    @property
+    def caller_session(self) -> Session:
+        """What the caller was let in with."""
+        if self.session is None:
             raise GraphQLError(UNAUTHENTICATED, extensions={"code": "UNAUTHENTICATED"})
-        return self.principal
+        return self.session
+
+    @property
+    def address(self) -> str | None:
+        """Where the caller sends from, as far as the proxy tells."""
+        return self.request.client.host if self.request.client else None
 
 
 UNAUTHENTICATED = (
     "Send a token: the header `Authorization: Bearer <token>`, or over a websocket the connection_init payload "
     '{"authorization": "Bearer <token>"}.'
+)
+
+NOT_LET_IN = (
+    "This token lets nobody in: it is not one of ours, has expired or was revoked. "
+    "It goes into the header as `Authorization: Bearer <token>`."
 )
 
 Info: TypeAlias = strawberry.Info[Context, None]
@@ -69,6 +88,15 @@ Info: TypeAlias = strawberry.Info[Context, None]
 def bad_input(message: str, argument: str) -> GraphQLError:
     """The error for an argument that is wrong where no union of problems can say so."""
     return GraphQLError(f"{argument}: {message}", extensions={"code": "BAD_USER_INPUT", "argument": argument})
+
+
+def require_admin(context: Context, to_do: str) -> None:
+    """Refuse all but administrators where no union of problems can say so."""
+    if not context.caller.role.includes(Role.ADMIN):
+        raise GraphQLError(
+            f"You need the role ADMIN to {to_do}; yours is {context.caller.role.value}.",
+            extensions={"code": "FORBIDDEN", "requiredRole": "ADMIN"},
+        )
 
 
 def not_found(message: str) -> GraphQLError:

@@ -5,6 +5,7 @@ from enum import EnumMeta
 import strawberry
 
 from app.domain.access import ActorKind, Role
+from app.domain.audit import Outcome
 from app.domain.features import FeatureKind
 from app.domain.releases import PhaseStatus, ReleaseAction, ReleaseEventType, ReleaseStatus
 from app.domain.targeting import ConditionOperator
@@ -116,5 +117,15 @@ _described(
         "OPERATOR": "Also start, pause, unpause, skip, abort and roll out; edit features and pipelines.",
         "APPROVER": "Also approve.",
         "ADMIN": "Also bypass reviews, and manage environments and tokens.",
+    },
+)
+_described(
+    Outcome,
+    "What came of a mutation.",
+    {
+        "ATTEMPTED": "It was about to be carried out and nothing more is known: the process or the store was cut off.",
+        "DONE": "It was carried out.",
+        "REFUSED": "It was refused; nothing was changed.",
+        "FAILED": "It failed on the way; look at what it was about.",
     },
 )

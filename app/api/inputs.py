@@ -1,9 +1,13 @@
 """What clients send, and the domain values that it stands for."""
 
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, cast
 
 import strawberry
+from strawberry.utils.str_converters import to_camel_case
 
 from app.api import enums  # noqa: F401  (describes the enums before a type names them)
 from app.api.scalars import JSON
@@ -248,3 +252,18 @@ def context_of(given: Any) -> dict[str, Any] | None:
     if given is None:
         return {}
     return cast(dict[str, Any], given) if isinstance(given, dict) else None
+
+
+def plain_input(value: Any) -> Any:
+    """An input as JSON, without what was left out; for the audit log."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, timedelta | datetime):
+        return str(value)
+    if is_dataclass(value):
+        fields = {field.name: getattr(value, field.name) for field in dataclass_fields(value)}
+        given = {name: value for name, value in fields.items() if value is not None and value is not strawberry.UNSET}
+        return {to_camel_case(name): plain_input(value) for name, value in given.items()}
+    if isinstance(value, dict):
+        return {name: plain_input(given) for name, given in value.items()}
+    return [plain_input(given) for given in value] if isinstance(value, list) else value

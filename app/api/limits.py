@@ -93,7 +93,8 @@ _WORDS = {
 }
 
 
-def _exceeded(name: str, value: int, allowed: int, *, at_least: bool = False) -> GraphQLError:
+def exceeded(name: str, value: int, allowed: int, *, at_least: bool = False) -> GraphQLError:
+    """The error for a limit that is exceeded."""
     what, advice = _WORDS[name]
     return GraphQLError(
         f"The {what} is {'at least ' if at_least else ''}{value}; {allowed} is the most. {advice}",
@@ -105,7 +106,7 @@ def check(measures: Measures, limits: Limits) -> list[GraphQLError]:
     """An error for each limit that is exceeded."""
     named = [(name, getattr(measures, name)) for name in Measures.__struct_fields__ if name != "visited"]
     return [
-        _exceeded(name, value, allowed) for name, value in named if value > (allowed := getattr(limits, f"max_{name}"))
+        exceeded(name, value, allowed) for name, value in named if value > (allowed := getattr(limits, f"max_{name}"))
     ]
 
 
@@ -117,7 +118,7 @@ def parse_bounded(source: str, limits: Limits) -> DocumentNode:
     if size <= limits.max_source_bytes:
         size = len(source.encode("utf-8", "surrogatepass"))
     if size > limits.max_source_bytes:
-        raise _exceeded("source_bytes", size, limits.max_source_bytes)
+        raise exceeded("source_bytes", size, limits.max_source_bytes)
     try:
         return parse(source, max_lexical_tokens=limits.max_tokens, max_comments=limits.max_comments)
     except GraphQLSyntaxError as error:
@@ -130,7 +131,7 @@ def parse_bounded(source: str, limits: Limits) -> DocumentNode:
         if limit is None:
             raise
     allowed = getattr(limits, f"max_{limit}")
-    raise _exceeded(limit, allowed + 1, allowed, at_least=True)
+    raise exceeded(limit, allowed + 1, allowed, at_least=True)
 
 
 class Weight(NamedTuple):
@@ -180,7 +181,7 @@ def check_variables(variables: Mapping[str, object] | None, limits: Limits) -> l
     most = Weight(limits.max_variables_bytes, limits.max_list_items, limits.max_value_depth + 1)
     found = weigh(dict(variables or {}), most)
     return [
-        _exceeded(name, value, allowed, at_least=True)
+        exceeded(name, value, allowed, at_least=True)
         for name, value, allowed in (
             ("variables_bytes", found.bytes, limits.max_variables_bytes),
             ("list_items", found.items, limits.max_list_items),
@@ -190,9 +191,30 @@ def check_variables(variables: Mapping[str, object] | None, limits: Limits) -> l
     ]
 
 
+MAX_ERRORS = 20
+"""How many errors of validation are looked for. The names that one suggests take a millisecond or two to find."""
+
+
 def bounded_rules(rules: Iterable[type[ASTValidationRule]], limits: Limits) -> tuple[type[ASTValidationRule], ...]:
-    """The validation rules, with that for fields of the same name bounded."""
-    return tuple(_bounded_merging(limits) if rule is OverlappingFieldsCanBeMergedRule else rule for rule in rules)
+    """The validation rules, with that for fields of the same name bounded, and the errors of all of them."""
+    bounded = (_bounded_merging(limits) if rule is OverlappingFieldsCanBeMergedRule else rule for rule in rules)
+    return (_FewErrorsRule, *bounded)
+
+
+class _FewErrorsRule(ASTValidationRule):
+    """Ends validation at a number of errors, graphql-core's own being fixed by who calls it."""
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        self._found = 0
+        self._told = context.on_error
+        context.on_error = self._counted  # type: ignore[method-assign]
+
+    def _counted(self, error: GraphQLError) -> None:
+        self._found += 1
+        if self._found > MAX_ERRORS:
+            raise ValidationAbortedError("Too many validation errors, error limit reached. Validation aborted.")
+        self._told(error)
 
 
 @lru_cache(maxsize=8)
@@ -215,7 +237,7 @@ def _bounded_merging(limits: Limits) -> type[ASTValidationRule]:
                 if left >= 0:
                     raise  # too many errors, which ends the validation as a whole
                 allowed = limits.max_comparisons
-                self.report_error(_exceeded("comparisons", allowed - left, allowed, at_least=True))
+                self.report_error(exceeded("comparisons", allowed - left, allowed, at_least=True))
                 return BREAK  # ends this rule
             return None
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, ParamSpec, cast
 
 import strawberry
 
-from app.api import inputs
+from app.api import administration, inputs
 from app.api.context import Info
 from app.api.fields import argument, plain
 from app.api.problems import (
@@ -24,7 +24,8 @@ from app.api.problems import (
     shown,
 )
 from app.api.types import Environment, Feature, Pipeline, RecordedEvent, Release, ReleaseEvent, recorded
-from app.domain import environments, features, pipelines, problems, releases
+from app.domain import environments, features, pipelines, problems, releases, tokens
+from app.domain.audit import Outcome
 from app.domain.commands import Command
 from app.domain.releases import ReleaseAction
 
@@ -79,6 +80,21 @@ class ReleaseActionPayload:
     )
 
 
+@strawberry.type(description="The token is made.")
+class CreateTokenPayload:
+    """A new token and its secret."""
+
+    token: tokens.Token = plain("The token.", shown_as=administration.Token)
+    secret: str = plain("What its holder sends as bearer token. It is not kept: write it down now.")
+
+
+@strawberry.type(description="The token is revoked.")
+class RevokeTokenPayload:
+    """A revoked token."""
+
+    token: tokens.Token = plain("The token.", shown_as=administration.Token)
+
+
 SaveEnvironmentResult = Annotated[
     EnvironmentPayload | PermissionDenied | ValidationFailed,
     strawberry.union("SaveEnvironmentResult", description="What `saveEnvironment` answers."),
@@ -122,23 +138,55 @@ ReleaseActionResult = Annotated[
     strawberry.union("ReleaseActionResult", description="What every action on a release answers."),
 ]
 
+CreateTokenResult = Annotated[
+    CreateTokenPayload | PermissionDenied | ValidationFailed,
+    strawberry.union("CreateTokenResult", description="What `createToken` answers."),
+]
+RevokeTokenResult = Annotated[
+    RevokeTokenPayload | PermissionDenied | NotFound,
+    strawberry.union("RevokeTokenResult", description="What `revokeToken` answers."),
+]
+
 P = ParamSpec("P")
 
 
 def _mutation(result: object, description: str) -> Callable[[Callable[P, Awaitable[object]]], Any]:
-    """A mutation that answers with what its resolver gives, or with the problem that it met."""
+    """A mutation, on the audit log before it is carried out, that answers with a payload or the problem that it met."""
 
     def declare(resolver: Callable[P, Awaitable[object]]) -> Any:
         @wraps(resolver)
         async def answered(*args: P.args, **kwargs: P.kwargs) -> object:
+            info = cast(Info, kwargs["info"])
+            given = kwargs.get("given") or {name: value for name, value in kwargs.items() if name != "info"}
+            session = info.context.caller_session
+            auditor = info.context.services.auditor
+            entry = await auditor.attempt(
+                info.field_name, inputs.plain_input(given), session.principal, session.credential, info.context.address
+            )
             try:
-                return await resolver(*args, **kwargs)
+                answer = await resolver(*args, **kwargs)
             except problems.Problem as problem:
+                kind = type(problem).__name__
+                await auditor.conclude(entry, Outcome.REFUSED, problem=kind, message=problem.message, **_about(problem))
                 return shown(problem)
+            except BaseException as error:
+                await auditor.conclude(entry, Outcome.FAILED, problem=type(error).__name__)
+                raise
+            await auditor.conclude(entry, Outcome.DONE, **_about(answer))
+            return answer
 
         return strawberry.mutation(answered, graphql_type=result, description=description)
 
     return declare
+
+
+def _about(answer: object) -> dict[str, str]:
+    """Which feature and which release an answer or a problem is about."""
+    release = getattr(answer, "release", None)
+    if release is not None:
+        return {"feature_key": release.feature_key, "release_id": release.id}
+    feature = getattr(answer, "feature", None)
+    return {} if feature is None else {"feature_key": feature.key}
 
 
 def _input(description: str) -> Any:
@@ -278,3 +326,21 @@ class Mutation:
     ) -> ReleaseActionPayload:
         """See `domain.transitions`."""
         return await _act(info, given.release_id, given.command(ReleaseAction.FULL_ROLL_OUT))
+
+    @_mutation(CreateTokenResult, "Make an API token; its secret is shown here and never again. Needs ADMIN.")
+    async def create_token(
+        self, info: Info, given: Annotated[administration.CreateTokenInput, _input("The token.")]
+    ) -> CreateTokenPayload:
+        """See `TokenRegister.create`."""
+        register, caller = info.context.services.tokens, info.context.caller
+        token, secret = await register.create(given.name, given.role, given.expires_in, caller)
+        return CreateTokenPayload(token=token, secret=secret)
+
+    @_mutation(
+        RevokeTokenResult, "Let a token's holder in no more; open websockets are closed within 5 s. Needs ADMIN."
+    )
+    async def revoke_token(
+        self, info: Info, id: Annotated[strawberry.ID, argument("The token.")]
+    ) -> RevokeTokenPayload:
+        """See `TokenRegister.revoke`."""
+        return RevokeTokenPayload(token=await info.context.services.tokens.revoke(id, info.context.caller))

@@ -7,16 +7,19 @@ from typing import Annotated
 
 import strawberry
 
-from app.api import inputs, types
+from app.api import administration, inputs, types
 from app.api.connections import After, Connection, First, connection, page_size, read_cursor
-from app.api.context import Info, bad_input, not_found
+from app.api.context import Info, bad_input, not_found, require_admin
 from app.api.fields import argument, query
 from app.api.scalars import JSON
 from app.domain.access import Principal
+from app.domain.audit import AuditEntry
 from app.domain.environments import Environment
 from app.domain.features import Evaluation, Feature, FeatureKind
 from app.domain.pipelines import Pipeline
 from app.domain.releases import Release, evaluate_feature
+from app.domain.tokens import Token
+from app.store.access import AuditLog, Tokens
 from app.store.repositories import Page, Pipelines
 
 
@@ -135,6 +138,27 @@ class Query:
             raise not_found(f"There is no environment {environment!r}.")
         latest = await services.releases.latest_of(feature_key)
         return evaluate_feature(feature, latest, environment, attributes)
+
+    @query(administration.TokenConnection, "API tokens, the newest first. Needs ADMIN.")
+    async def tokens(self, info: Info, first: First = 20, after: After = None) -> Connection[Token]:
+        """A page of tokens."""
+        require_admin(info.context, "see tokens")
+        page = await info.context.services.token_list.page(page_size(first), read_cursor("tokens", after))
+        return connection("tokens", page, [Tokens.cursor(token) for token in page.values], after)
+
+    @query(administration.AuditConnection, "Who asked for what, the newest first. Needs ADMIN.")
+    async def audit_log(
+        self,
+        info: Info,
+        filter: administration.AuditFilterArgument = None,
+        first: First = 20,
+        after: After = None,
+    ) -> Connection[AuditEntry]:
+        """A page of the audit log."""
+        require_admin(info.context, "see the audit log")
+        entries = administration.audit_filter(filter)
+        page = await info.context.services.audit_log.page(entries, page_size(first), read_cursor("auditLog", after))
+        return connection("auditLog", page, [AuditLog.cursor(entry) for entry in page.values], after)
 
 
 async def _features_by_activity(

@@ -1,6 +1,8 @@
 """The schema, and what becomes of errors that are no problems of a mutation."""
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import Iterable
+from typing import Any
 from uuid import uuid4
 
 import strawberry
@@ -16,12 +18,18 @@ from graphql import (
     get_operation_ast,
 )
 from strawberry.exceptions import MissingQueryError
-from strawberry.extensions import SchemaExtension
+from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionContext
+from strawberry.types.execution import PreExecutionError
+from strawberry.types.graphql import OperationType as StrawberryOperationType
 
 from app.api import mutations, problems, queries, scalars, subscriptions, types
+from app.api.context import Context
+from app.api.execution import Executor
+from app.api.limits import bounded_rules, check, check_variables, parse_bounded
+from app.api.measures import measure
 from app.engine import Contention
 from app.store.documents import StoreUnavailable
 
@@ -29,31 +37,56 @@ log = structlog.get_logger()
 
 
 class Schema(strawberry.Schema):
-    """The schema; unexpected errors are logged under an id and shown by it alone."""
+    """The schema: requests are bounded before Strawberry sees them, unexpected errors are shown by an id alone."""
+
+    async def _prepare_operation_async(
+        self, context: ExecutionContext, extensions_runner: SchemaExtensionsRunner
+    ) -> PreExecutionError | None:
+        """What HTTP and websocket have in common. (What an extension's hook raises, a socket drops unanswered.)"""
+        if errors := _refused(context):
+            context.pre_execution_errors = errors
+            return PreExecutionError(data=None, errors=errors)
+        return await super()._prepare_operation_async(context, extensions_runner)
+
+    async def _execute_operation(self, execution_context: ExecutionContext, *more: Any) -> Any:
+        """Execute; a query over a socket no longer than an operation may take. (HTTP answers it with a status.)"""
+        context: Context = execution_context.context
+        if context.is_http or execution_context.operation_type is not StrawberryOperationType.QUERY:
+            return await super()._execute_operation(execution_context, *more)
+        seconds = context.services.settings.operation_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await super()._execute_operation(execution_context, *more)
+        except TimeoutError:
+            message = f"The operation took more than {seconds:g} s."
+            raise GraphQLError(message, extensions={"code": "TIMEOUT"}) from None
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Replace, in place, what callers may not see."""
         errors[:] = [_shown(error) for error in errors]
 
 
-class _OneOperation(SchemaExtension):
-    """Refuses a document that does not say which operation is meant, and a subscription where one answer is awaited."""
-
-    def on_parse(self) -> Iterator[None]:
-        """Look at the document once it is parsed."""
-        yield
-        context = self.execution_context
-        if context.graphql_document is None:
-            return
-        name = context._provided_operation_name
-        operation = get_operation_ast(context.graphql_document, name)
-        if operation is None and name is None:  # Strawberry would execute the first, which the specification forbids
-            message = "Send one operation, or say with operationName which of several is meant."
-        elif operation and operation.operation is OperationType.SUBSCRIPTION and context.context.is_http:
-            message = "Subscribe over a websocket (graphql-transport-ws) at this URL; HTTP carries one answer only."
-        else:
-            return
-        context.pre_execution_errors = [GraphQLError(message)]
+def _refused(execution: ExecutionContext) -> list[GraphQLError]:
+    """Parse within the limits, then measure: what is wrong with a request before it is validated and executed."""
+    context: Context = execution.context
+    try:
+        document = execution.graphql_document = parse_bounded(execution.query or "", context.limits)
+    except GraphQLError as error:
+        return [error]
+    name = execution._provided_operation_name
+    operation = get_operation_ast(document, name)
+    if operation is None and name is None:  # Strawberry would execute the first, which the specification forbids
+        return [GraphQLError("Send one operation, or say with operationName which of several is meant.")]
+    if operation is None:
+        return [GraphQLError(f"There is no operation {name!r} in the document.")]
+    if operation.operation is OperationType.SUBSCRIPTION and context.is_http:
+        message = "Subscribe over a websocket (graphql-transport-ws) at this URL; HTTP carries one answer only."
+        return [GraphQLError(message)]
+    context.is_changing = operation.operation is OperationType.MUTATION
+    execution.validation_rules = bounded_rules(execution.validation_rules, context.limits)
+    return check_variables(execution.variables, context.limits) or check(
+        measure(document, name, execution.schema._schema, execution.variables), context.limits
+    )
 
 
 def _shown(error: GraphQLError) -> GraphQLError:
@@ -108,7 +141,7 @@ schema = _without_null_defaults(
         mutation=mutations.Mutation,
         subscription=subscriptions.Subscription,
         types=[types.Release, types.Feature, types.Pipeline, problems.Problem],
-        extensions=[_OneOperation],
+        execution_context_class=Executor,
         config=StrawberryConfig(scalar_map=scalars.SCALARS),
     )
 )

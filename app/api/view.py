@@ -1,81 +1,141 @@
-"""GraphQL over HTTP and websocket: Strawberry's view, with our callers, our JSON and our answers to errors."""
+"""The endpoint of the schema: HTTP by `http.py`, websockets by Strawberry's view with the handler of `websocket.py`."""
 
+import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import msgspec
-from cross_web import AsyncHTTPRequestAdapter, HTTPException
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
-from strawberry.http import GraphQLRequestData
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types.unset import UnsetType
 
-from app.api.auth import Authenticator, authorization_of
-from app.api.context import UNAUTHENTICATED, Context
+from app.api import http
+from app.api.auth import Authenticator, Session, authorization_of
+from app.api.context import NOT_LET_IN, UNAUTHENTICATED, Context
+from app.api.graphiql import page, wants_page
+from app.api.http import HttpError
+from app.api.issuer_keys import IssuerUnavailable
+from app.api.limits import Limits
+from app.api.rates import Rates
 from app.api.schema import schema
 from app.api.websocket import Socket, TransportHandler
 from app.services import Services
+from app.store.documents import StoreUnavailable
+
+log = structlog.get_logger()
+
+# With what is remembered of a token this stays below the 5 s within which a revoked one loses its sockets.
+_LOOK_SECONDS = 2.0
 
 
 class GraphQLView(GraphQL[Context, None]):
-    """The endpoint of the schema. Without a token no document is executed, not even introspection."""
+    """The endpoint. Without a token no document is executed, not even introspection."""
 
     websocket_adapter_class = Socket
     graphql_transport_ws_handler_class = TransportHandler
 
-    def __init__(self, services: Services) -> None:
-        super().__init__(schema, subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,))
+    def __init__(self, services: Services, authenticator: Authenticator, rates: Rates) -> None:
+        settings = services.settings
+        super().__init__(
+            schema,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=timedelta(seconds=settings.init_seconds),
+            max_subscriptions_per_connection=settings.max_subscriptions,
+            allowed_origins=settings.allowed_origins,
+        )
+        self.settings = settings
+        self.sockets: set[TransportHandler] = set()
         self._services = services
-        self._authenticator = Authenticator(services.settings.admin_token.get_secret_value())
+        self._authenticator = authenticator
+        self._rates = rates
+        self._limits = Limits(**{name: getattr(settings, name) for name in Limits.__struct_fields__})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As Strawberry's, but an HTTP error is JSON like every other answer."""
+        """Answer a request, or serve a socket to its end."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        try:
-            response = await self.run(Request(scope, receive))
-        except HTTPException as error:
-            response = _errors(error.reason, error.status_code)
+        request = Request(scope, receive)
+        response = page(request) if wants_page(request) else await self._answer(request)
         await response(scope, receive, send)
 
+    async def _answer(self, request: Request) -> Response:
+        media_type = http.JSON
+        try:
+            media_type = http.response_type(request.headers)
+            session = await self._session(request)
+            params = await http.read_params(request, self.settings.max_body_bytes)
+            context = Context(self._services, request, self._limits, session)
+            result = await http.execute(params, context, request.method, self.settings.operation_seconds)
+        except HttpError as error:
+            return http.error_response(error, media_type)
+        return http.result_response(result, media_type)
+
+    async def _session(self, request: Request) -> Session:
+        """Who asks. Raises 401, 429 or 503. Guesses are counted by address, requests by token."""
+        authorization = request.headers.get("authorization")
+        try:
+            session = await self._authenticator.session(authorization)
+        except (StoreUnavailable, IssuerUnavailable) as error:
+            log.warning("caller not told", error=str(error))
+            raise HttpError(
+                503, "It cannot be told now whether the token is valid; try again.", "UNAVAILABLE"
+            ) from None
+        client = request.client.host if request.client else "unknown"
+        wait = await self._rates.wait_seconds(f"address:{client}" if session is None else session.credential)
+        if wait:
+            raise HttpError(429, f"Too many requests; wait {wait} s.", "RATE_LIMITED", retry_after=str(wait))
+        if session is None:
+            message = UNAUTHENTICATED if authorization is None else NOT_LET_IN
+            raise HttpError(401, message, "UNAUTHENTICATED", www_authenticate="Bearer")
+        return session
+
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
-        """The context of one request, or of one socket, which has no caller before connection_init."""
-        return Context(
-            self._services, request, principal=self._authenticator.principal(request.headers.get("authorization"))
+        """The context of a socket, which has no caller before connection_init."""
+        return Context(self._services, request, self._limits)
+
+    async def create_websocket_response(self, request: WebSocket, subprotocol: str | None) -> WebSocket:
+        """Accept the handshake, only to close it (4406) where the protocol that we speak was not offered.
+
+        Then the first that was is echoed: browsers, and `ws` of npm, take an answer that names none of those they
+        offered for a broken connection, and never see why it was closed.
+        """
+        return await super().create_websocket_response(
+            request, subprotocol or next(iter(request["subprotocols"]), None)
         )
 
     async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
-        """Let in who sends a token in connection_init, or in the handshake's header where a client can set one."""
+        """Let in who sends a token in connection_init, or in the handshake's header where a client can set one.
+
+        Raises `StoreUnavailable` or `IssuerUnavailable` when it cannot be told.
+        """
         given = authorization_of(context.connection_params or {})
-        if given is not None:
-            context.principal = self._authenticator.principal(given)
-        if context.principal is None:
+        if given is None:
+            given = context.request.headers.get("authorization")
+        context.session = await self._authenticator.session(given)
+        if context.session is None:
             raise ConnectionRejectionError
         return await super().on_ws_connect(context)
 
-    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
-        """As Strawberry's, for callers that are known."""
-        if self._authenticator.principal(request.headers.get("authorization")) is None:
-            raise HTTPException(401, UNAUTHENTICATED)
-        if request.method == "POST" and "application/json" not in (request.content_type or ""):
-            raise HTTPException(415, "Send the operation as JSON, with the header `Content-Type: application/json`.")
-        return await super().parse_http_body(request)
-
-    def parse_json(self, data: str | bytes) -> Any:
-        """JSON that came over HTTP: a body, which must be an object, or as text a parameter of a GET."""
-        try:
-            value = self.decode_json(data)
-        except json.JSONDecodeError as error:
-            raise HTTPException(400, f"This is not JSON: {error.msg}.") from None
-        if isinstance(data, bytes) and not isinstance(value, dict | list):
-            raise HTTPException(400, 'Send a JSON object: {"query": "...", "variables": {...}}.')
-        return value
+    async def close_lapsed_sockets(self) -> None:
+        """Close, for ever, the sockets whose token was revoked or has expired."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            held = {socket: socket.context.session for socket in self.sockets if socket.context.session is not None}
+            try:
+                lapsed = await self._authenticator.lapsed(held.values())
+            except StoreUnavailable as error:
+                log.warning("tokens of open sockets not looked at", error=str(error))
+                continue
+            closing = [socket for socket, session in held.items() if session in lapsed]
+            await asyncio.gather(*(socket.forbid() for socket in closing), return_exceptions=True)
 
     def decode_json(self, data: str | bytes) -> Any:
         """JSON as RFC 8259 has it: no NaN, no half surrogates, no nesting that overflows the stack."""
@@ -87,13 +147,3 @@ class GraphQLView(GraphQL[Context, None]):
     def encode_json(self, data: object) -> bytes | str:
         """Text for a socket's frame, bytes would make it a binary one."""
         return msgspec.json.encode(data).decode()
-
-
-def _errors(message: str, status_code: int) -> Response:
-    code = "UNAUTHENTICATED" if status_code == 401 else "BAD_REQUEST"
-    return Response(
-        msgspec.json.encode({"errors": [{"message": message, "extensions": {"code": code}}]}),
-        status_code,
-        {"www-authenticate": "Bearer"} if status_code == 401 else None,
-        media_type="application/json",
-    )

@@ -1,14 +1,29 @@
 """GraphQL over a websocket: Strawberry's graphql-transport-ws, strict about what a frame may hold."""
 
-from typing import Annotated, Any, TypeAlias, cast
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 import msgspec
+from graphql import GraphQLError
 from msgspec import Meta, Struct
+from starlette.websockets import WebSocketDisconnected
 from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.http.exceptions import WebSocketDisconnected as PeerGone
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    Message,
+    PingMessage,
+)
 
 from app.api.context import Context
+from app.api.issuer_keys import IssuerUnavailable
+from app.store.documents import StoreUnavailable
+
+if TYPE_CHECKING:
+    from app.api.view import GraphQLView
 
 # The most that a close frame holds (RFC 6455, 5.5.1: 125 bytes, two of them for the code).
 _MAX_REASON = 123
@@ -49,10 +64,35 @@ _Frame: TypeAlias = _ConnectionInit | _Ping | _Pong | _Subscribe | _Complete
 
 
 class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
-    """Strawberry's handler of one socket, behind a check of each message's form."""
+    """Strawberry's handler of one socket, behind a check of each message's form and number.
+
+    Close codes: 4400, 4401, 4403, 4406, 4408, 4409 and 4429 as the protocol says; 1008 for too many messages, 1009 for
+    too long a one, 1013 when there are too many sockets or it cannot be told now whether the token is valid.
+    """
+
+    view: "GraphQLView"
+
+    async def handle(self) -> None:
+        """Serve the socket to its end."""
+        self._allowance, self._counted_at = float(self._burst), time.monotonic()
+        if len(self.view.sockets) >= self.view.settings.max_sockets:
+            await self.websocket.close(1013, "Too many websockets are open here; try again later")
+            return
+        self.view.sockets.add(self)
+        try:
+            await super().handle()
+        finally:
+            self.view.sockets.discard(self)
 
     async def handle_message(self, message: Message) -> None:
         """Act on a message of the protocol; close (4400) at anything else, saying what is wrong with it."""
+        if not self._counts():
+            await self.websocket.close(1008, "Too many messages a second")
+            return
+        if isinstance(message, dict) and not isinstance(message.get("type"), str):
+            # msgspec would say so in the words of Python.
+            await self.handle_invalid_message("Not a message of graphql-transport-ws: give `type` as a string")
+            return
         try:
             msgspec.convert(message, cast(Any, _Frame))
         except msgspec.ValidationError as error:
@@ -60,10 +100,73 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             return
         await super().handle_message(message)
 
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        """Let the caller in. A payload of null is none."""
+        if message.get("payload") is None:
+            message = {"type": "connection_init"}
+        if self.connection_init_received:
+            await self.websocket.close(4429, "Too many initialisation requests")
+            return
+        try:
+            await super().handle_connection_init(message)
+        except (StoreUnavailable, IssuerUnavailable):
+            await self.websocket.close(1013, "It cannot be told now whether the token is valid; try again")
+            return
+        if self._is_one_too_many():
+            self.connection_acknowledged = False
+            await self.websocket.close(1013, "Too many websockets are open with this token")
+
+    async def handle_ping(self, message: PingMessage) -> None:
+        """Answer with the payload that came."""
+        payload = message.get("payload")
+        await self.send_message({"type": "pong"} if payload is None else {"type": "pong", "payload": payload})
+
+    def forget_id(self, id: str) -> None:
+        """Let an id be used again. It is when the client completed the operation while its last message was sent."""
+        operation = self.operations.get(id)
+        if operation is not None and operation.completed:  # or else a new one has the id already
+            del self.operations[id]
+
+    async def forbid(self) -> None:
+        """Close the socket of a caller who would not be let in any more."""
+        await self.websocket.close(4403, "Forbidden: the token has expired or was revoked")
+
+    @staticmethod
+    def _get_pre_execution_close_reason(error: GraphQLError) -> None:
+        """A document that is wrong is an `error` message of its operation; the other operations go on."""
+        return
+
+    @property
+    def _burst(self) -> int:
+        return 2 * self.view.settings.messages_per_second
+
+    def _counts(self) -> bool:
+        """Whether one more message is within the rate (a token bucket)."""
+        now = time.monotonic()
+        refilled = self._allowance + (now - self._counted_at) * self.view.settings.messages_per_second
+        self._allowance, self._counted_at = min(refilled, float(self._burst)) - 1, now
+        return self._allowance >= 0
+
+    def _is_one_too_many(self) -> bool:
+        session = self.context.session
+        if session is None:
+            return False
+        held = sum(
+            other.context.session is not None and other.context.session.credential == session.credential
+            for other in self.view.sockets
+        )
+        return held > self.view.settings.max_sockets_per_token
+
 
 class Socket(ASGIWebSocketAdapter):
     """Strawberry's adapter of one socket."""
 
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        """Send; once either side has closed, it is for nobody."""
+        with suppress(WebSocketDisconnected, PeerGone):
+            await super().send_json(message)
+
     async def close(self, code: int, reason: str) -> None:
         """Close; a reason too long for the frame is cut."""
-        await super().close(code, reason.encode()[:_MAX_REASON].decode(errors="ignore"))
+        with suppress(WebSocketDisconnected):
+            await super().close(code, reason.encode()[:_MAX_REASON].decode(errors="ignore"))
