@@ -42,6 +42,8 @@ _MEMBERS = {
     "FeaturePayload": "feature { id key kind description pipeline { id } spec { defaultValue rules { name } } }",
     "UpdateFeaturePayload": f"feature {{ key }} {_RELEASE}",
     "ReleaseActionPayload": f"{_RELEASE} events {{ sequence type reason phase {{ name }} }}",
+    "CreateTokenPayload": "secret token { id name role expiresAt }",
+    "RevokeTokenPayload": "token { id revokedAt }",
     "NotFound": "id",
     "ValidationFailed": "fields { path message }",
     "PermissionDenied": "requiredRole",
@@ -158,9 +160,10 @@ async def close_of(socket: ClientConnection) -> tuple[int | None, str | None]:
 
 
 @asynccontextmanager
-async def serving(services: Services) -> AsyncIterator[Api]:
-    """Serve services on a free port, and stop at the end."""
-    server = _Server(server_config(create_app(services), "warning", host="127.0.0.1", port=0))
+async def serving(services: Services, port: int = 0) -> AsyncIterator[Api]:
+    """Serve services, on a free port unless one is named, and stop at the end."""
+    most = services.settings.max_message_bytes
+    server = _Server(server_config(create_app(services), "warning", most, host="127.0.0.1", port=port))
     task = asyncio.create_task(server.serve())
     try:
         while not server.started:

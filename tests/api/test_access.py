@@ -122,10 +122,10 @@ async def test_nothing_is_executed_before_connection_init(shared_api: Api) -> No
 
 @pytest.mark.parametrize("protocols", [["graphql-ws"], ["soap"], None])
 async def test_other_subprotocols_are_not_spoken(shared_api: Api, protocols: list[str] | None) -> None:
-    """The old protocol of Apollo, an invented one and none at all: 4406, and nothing is told."""
+    """The old protocol of Apollo, an invented one and none at all: 4406, told in a handshake that any client takes."""
     async with shared_api.raw_socket(init=False, subprotocols=protocols) as socket:
-        assert (await close_of(socket))[0] == 4406
-        assert socket.subprotocol is None
+        assert await close_of(socket) == (4406, "Subprotocol not acceptable")
+        assert socket.subprotocol == (protocols[0] if protocols else None)
 
 
 async def test_the_protocol_is_chosen_among_several(shared_api: Api) -> None:

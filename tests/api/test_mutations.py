@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from graphql import get_named_type
 
-from app.domain.access import Principal
+from app.domain.access import Principal, Role
 from app.domain.targeting import ConditionOperator
 from tests.api.serving import SCHEMA, Api
 from tests.conftest import Clock
@@ -30,6 +30,7 @@ class World:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.idle = self.used = self.release = self.phase = self.later = self.waiting = self.waiting_phase = ""
+        self.token = ""
 
     async def make(self) -> None:
         """An idle pipeline; one with a release under way; and a release that waits for review."""
@@ -41,6 +42,7 @@ class World:
         self.used, self.release = release.pipeline_id or "", release.id
         self.phase, self.later = (each.id for each in release.phases)
         self.waiting, self.waiting_phase = waiting.id, waiting.phases[0].id
+        self.token = (await services.tokens.create("Somebody", Role.VIEWER, None, ADMIN))[0].id
 
 
 def _pipeline(name: str, **more: object) -> dict[str, object]:
@@ -145,6 +147,12 @@ STEPS: list[tuple[str, Principal, Arguments, str]] = [
     ("abortRelease", ADMIN, lambda w: _on_release("rel_0"), "NotFound"),
     ("abortRelease", ADMIN, lambda w: _on_release(w.waiting), "ReleaseActionPayload"),
     ("abortRelease", ADMIN, lambda w: _on_release(w.release), "InvalidTransition"),
+    ("createToken", ADMIN, lambda w: {"input": {"name": "New", "role": "VIEWER"}}, "CreateTokenPayload"),
+    ("createToken", APPROVER, lambda w: {"input": {"name": "New", "role": "VIEWER"}}, "PermissionDenied"),
+    ("createToken", ADMIN, lambda w: {"input": {"name": "", "role": "VIEWER"}}, "ValidationFailed"),
+    ("revokeToken", APPROVER, lambda w: {"id": w.token}, "PermissionDenied"),
+    ("revokeToken", ADMIN, lambda w: {"id": w.token}, "RevokeTokenPayload"),
+    ("revokeToken", ADMIN, lambda w: {"id": "tok_0"}, "NotFound"),
 ]
 
 # One union answers all actions, so it has members that some of them never give.
