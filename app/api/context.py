@@ -38,7 +38,6 @@ class Context:
     request: Request | WebSocket
     limits: Limits
     session: Session | None = None
-    is_changing: bool = False
     connection_params: dict[str, Any] | None = None
     features: DataLoader[str, Feature | None] = field(init=False)
     pipelines: DataLoader[str, Pipeline | None] = field(init=False)

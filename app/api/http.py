@@ -92,25 +92,18 @@ async def read_params(request: Request, max_body_bytes: int) -> Params:
 async def execute(params: Params, context: Context, method: str, seconds: float) -> ExecutionResult:
     """The result of the operation. Raises 405 for what the method may not do and 503 when it takes too long.
 
-    A mutation that takes too long goes on: cut off in the middle it would be neither done nor undone.
+    A mutation that takes too long is done to its end all the same (see `mutations`), but no further one is begun.
     """
     task = asyncio.create_task(_execute(params, context, _OVER_GET if method == "GET" else _OVER_POST))
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
-        if not context.is_changing:
-            task.cancel()
-            await asyncio.wait({task})
-        else:
-            _going_on.add(task)
-            task.add_done_callback(_going_on.discard)
+        task.cancel()
+        await asyncio.wait({task})
         raise HttpError(503, f"The operation took more than {seconds:g} s.", "TIMEOUT")
     try:
         return task.result()
     except InvalidOperationTypeError:
         raise HttpError(405, "Use POST: only queries go over GET.", "METHOD_NOT_ALLOWED", allow="POST") from None
-
-
-_going_on: set[asyncio.Task[ExecutionResult]] = set()
 
 
 async def _execute(params: Params, context: Context, allowed: set[OperationType]) -> ExecutionResult:

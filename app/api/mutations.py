@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Annotated, Any, ParamSpec, cast
 
@@ -158,26 +159,47 @@ def _mutation(result: object, description: str) -> Callable[[Callable[P, Awaitab
         async def answered(*args: P.args, **kwargs: P.kwargs) -> object:
             info = cast(Info, kwargs["info"])
             given = kwargs.get("given") or {name: value for name, value in kwargs.items() if name != "info"}
-            session = info.context.caller_session
-            auditor = info.context.services.auditor
-            entry = await auditor.attempt(
-                info.field_name, inputs.plain_input(given), session.principal, session.credential, info.context.address
-            )
-            try:
-                answer = await resolver(*args, **kwargs)
-            except problems.Problem as problem:
-                kind = type(problem).__name__
-                await auditor.conclude(entry, Outcome.REFUSED, problem=kind, message=problem.message, **_about(problem))
-                return shown(problem)
-            except BaseException as error:
-                await auditor.conclude(entry, Outcome.FAILED, problem=type(error).__name__)
-                raise
-            await auditor.conclude(entry, Outcome.DONE, **_about(answer))
-            return answer
+            # A caller who leaves, or whose time is over, cuts nothing off in the middle: it is done to its end.
+            task = asyncio.create_task(_audited(resolver(*args, **kwargs), info, given))
+            _under_way.add(task)
+            task.add_done_callback(_over)
+            return await asyncio.shield(task)
 
         return strawberry.mutation(answered, graphql_type=result, description=description)
 
     return declare
+
+
+_under_way: set[asyncio.Task[object]] = set()
+
+
+def _over(task: asyncio.Task[object]) -> None:
+    _under_way.discard(task)
+    if not task.cancelled():
+        task.exception()  # or asyncio would complain of it when nobody waits any more
+
+
+async def _audited(change: Awaitable[object], info: Info, given: object) -> object:
+    session = info.context.caller_session
+    auditor = info.context.services.auditor
+    try:
+        entry = await auditor.attempt(
+            info.field_name, inputs.plain_input(given), session.principal, session.credential, info.context.address
+        )
+    except BaseException:
+        cast(Coroutine[Any, Any, object], change).close()  # it is not carried out
+        raise
+    try:
+        answer = await change
+    except problems.Problem as problem:
+        kind = type(problem).__name__
+        await auditor.conclude(entry, Outcome.REFUSED, problem=kind, message=problem.message, **_about(problem))
+        return shown(problem)
+    except BaseException:
+        await auditor.conclude(entry, Outcome.FAILED)
+        raise
+    await auditor.conclude(entry, Outcome.DONE, **_about(answer))
+    return answer
 
 
 def _about(answer: object) -> dict[str, str]:

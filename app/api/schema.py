@@ -82,7 +82,6 @@ def _refused(execution: ExecutionContext) -> list[GraphQLError]:
     if operation.operation is OperationType.SUBSCRIPTION and context.is_http:
         message = "Subscribe over a websocket (graphql-transport-ws) at this URL; HTTP carries one answer only."
         return [GraphQLError(message)]
-    context.is_changing = operation.operation is OperationType.MUTATION
     execution.validation_rules = bounded_rules(execution.validation_rules, context.limits)
     return check_variables(execution.variables, context.limits) or check(
         measure(document, name, execution.schema._schema, execution.variables), context.limits

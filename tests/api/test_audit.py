@@ -1,17 +1,18 @@
 """The audit log: every mutation is on it, refused ones too, and no change is kept without it."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from app.domain.access import Role
-from app.domain.releases import ReleaseAction
+from app.domain.releases import Release, ReleaseAction, ReleaseStatus
 from app.store.documents import StoreUnavailable
-from tests.api.serving import Api
+from tests.api.serving import Api, say
 from tests.conftest import Clock
 from tests.domain.builders import ADMIN, phase
-from tests.scene import start_release
+from tests.scene import eventually, start_release, stored
 
 _LOG = """
     query($filter: AuditLogFilter, $first: Int, $after: String) {
@@ -128,3 +129,29 @@ async def test_it_is_filtered_and_paged(api: Api, clock: Clock) -> None:
             break
         after = page["pageInfo"]["endCursor"]
     assert len(pages) == len(set(pages)) == 4
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+async def test_a_caller_who_leaves_cuts_nothing_off(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mutation over a socket that closes at once is carried out and logged to its end."""
+    release = await start_release(api.services, phase("Only"))
+    started, go_on = asyncio.Event(), asyncio.Event()
+    save = api.services.releases.save
+
+    async def slowly(changed: Release) -> bool:
+        started.set()
+        await go_on.wait()
+        return await save(changed)
+
+    monkeypatch.setattr(api.services.releases, "save", slowly)
+    query = f'mutation {{ abortRelease(input: {{releaseId: "{release.id}"}}) {{ __typename }} }}'
+    async with api.raw_socket() as socket:
+        await say(socket, {"type": "subscribe", "id": "1", "payload": {"query": query}})
+        await started.wait()
+    go_on.set()
+
+    async def is_logged() -> bool:
+        return [entry["outcome"] for entry in await _entries(api)] == ["DONE"]
+
+    await eventually(is_logged)
+    assert (await stored(api.services, release)).status is ReleaseStatus.ABORTED
