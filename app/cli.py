@@ -202,6 +202,16 @@ def _settings() -> "Settings":
         connect(settings.redis_url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):  # whose text may hold a part of the password
         _fail(f"SLIPWAY_REDIS_URL: Not the URL of a Redis. {Settings.model_fields['redis_url'].description}.")
+    if settings.oidc_issuer is not None:
+        from app.api.issuer_keys import checked_issuer
+
+        try:
+            checked_issuer(settings.oidc_issuer)
+        except ValueError as error:
+            _fail(f"SLIPWAY_OIDC_ISSUER: {error}")
+    for name in sorted(os.environ):
+        if name.startswith("SLIPWAY_") and name.removeprefix("SLIPWAY_").lower() not in Settings.model_fields:
+            print(f"{name} is none of Slipway's settings and does nothing.", file=sys.stderr)
     return settings
 
 
@@ -221,7 +231,7 @@ def _fail_settings(error: "ValidationError") -> NoReturn:
             lines.append(problem["msg"].removeprefix("Value error, ") + ".")
             continue
         field = str(problem["loc"][0])
-        wrong = _WRONG.get(problem["type"], problem["msg"])
+        wrong = _WRONG.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         lines.append(f"SLIPWAY_{field.upper()}: {wrong}. {Settings.model_fields[field].description}.")
     _fail("\n".join(lines))
 

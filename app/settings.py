@@ -1,6 +1,8 @@
 """What a Slipway process is told by its environment."""
 
-from typing import Annotated, Literal, Self
+import json
+import re
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -8,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.domain.access import Role
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
+_ORIGIN = re.compile(r"https?://[^/\s,]+/?")
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -46,7 +49,7 @@ class Settings(BaseSettings):
     oidc_role_claim: _Text = Field(
         default="roles", description="The claim that holds roles: groups, realm_access.roles"
     )
-    oidc_roles: dict[str, Role] = Field(
+    oidc_roles: Annotated[dict[str, Role], NoDecode] = Field(
         default={}, description='What its values stand for, as JSON: {"sre": "APPROVER", "platform": "ADMIN"}'
     )
 
@@ -84,10 +87,23 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _separate(cls, given: object) -> object:
-        return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+        origins = tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+        for origin in cast(tuple[str, ...], origins):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is not an origin such as https://ops.example.com")
+        return origins
+
+    @field_validator("oidc_roles", mode="before")
+    @classmethod
+    def _decode(cls, given: object) -> object:
+        try:
+            return json.loads(given) if isinstance(given, str) else given
+        except ValueError:
+            raise ValueError("it is not JSON") from None
 
     @model_validator(mode="after")
     def _whole_sign_on(self) -> Self:
-        if self.oidc_issuer is not None and not (self.oidc_audience and self.oidc_roles):
-            raise ValueError("SLIPWAY_OIDC_ISSUER needs SLIPWAY_OIDC_AUDIENCE and SLIPWAY_OIDC_ROLES too")
+        parts = (self.oidc_issuer, self.oidc_audience, self.oidc_roles)
+        if any(parts) and not all(parts):
+            raise ValueError("Set SLIPWAY_OIDC_ISSUER, SLIPWAY_OIDC_AUDIENCE and SLIPWAY_OIDC_ROLES together, or none")
         return self

@@ -2,17 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from app.api.auth import ADMINISTRATOR
 from app.audit import Auditor
 from app.domain.access import Role
 from app.domain.audit import Outcome
 from app.domain.problems import Problem
+from app.domain.tokens import Token
 from app.engine import SystemClock
 from app.store import open_store
 from app.store.access import AuditLog, Tokens
@@ -68,21 +66,26 @@ async def _audited(store: Store, mutation: str, given: dict[str, str | None]) ->
 
 async def show(store_url: str) -> None:
     """Print all tokens, the newest first. Raises `StoreUnavailable`."""
-    table = Table("Id", "Name", "Role", "Made", "Last used", "Until", box=None)
+    # Plain columns, whatever the terminal's width: ids are there to be copied.
+    row = "{:<30}  {:<8}  {:<10}  {:<16}  {:<10}  {}"
+    print(row.format("Id", "Role", "Made", "Last used", "Expires", "Name"))
     now = SystemClock().now()
     async with _opened(store_url) as store:
         tokens, after = Tokens(store), None
         while True:
             page = await tokens.page(_PAGE, after)
             for token in page.values:
-                until = (
-                    "revoked" if token.revoked_at else f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "ever"
-                )
-                if until != "revoked" and not token.is_valid(now):
-                    until = "expired"
                 used = f"{token.last_used_at:%Y-%m-%d %H:%M}" if token.last_used_at else "never"
-                table.add_row(token.id, token.name, token.role.value, f"{token.created_at:%Y-%m-%d}", used, until)
+                made = f"{token.created_at:%Y-%m-%d}"
+                print(row.format(token.id, token.role.value, made, used, _expiry(token, now), token.name))
             if not page.has_next:
                 break
             after = Tokens.cursor(page.values[-1])
-    Console(soft_wrap=True).print(table)
+
+
+def _expiry(token: Token, now: datetime) -> str:
+    if token.revoked_at is not None:
+        return "revoked"
+    if not token.is_valid(now):
+        return "expired"
+    return f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never"

@@ -54,7 +54,7 @@ class IssuerKeys:
 
     def __init__(self, issuer: str, timeout: float, monotonic: Callable[[], float]) -> None:
         self._issuer = issuer
-        self._is_local = _is_on_loopback(_origin(issuer))
+        self._is_local = _is_on_loopback(checked_issuer(issuer))
         self._timeout = timeout
         self._monotonic = monotonic
         self._http = httpx.AsyncClient(
@@ -161,7 +161,7 @@ class _KeySet(Struct):
     keys: list[dict[str, Any]]
 
 
-def _origin(issuer: str) -> httpx.URL:
+def checked_issuer(issuer: str) -> httpx.URL:
     """The issuer as a URL. Raises ValueError for one that may not be asked for keys."""
     try:
         url = httpx.URL(issuer)

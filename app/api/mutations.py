@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Annotated, Any, ParamSpec, cast
@@ -29,6 +30,7 @@ from app.domain import environments, features, pipelines, problems, releases, to
 from app.domain.audit import Outcome
 from app.domain.commands import Command
 from app.domain.releases import ReleaseAction
+from app.store.documents import StoreUnavailable
 
 
 @strawberry.type(description="The environment as saved.")
@@ -193,13 +195,26 @@ async def _audited(change: Awaitable[object], info: Info, given: object) -> obje
         answer = await change
     except problems.Problem as problem:
         kind = type(problem).__name__
-        await auditor.conclude(entry, Outcome.REFUSED, problem=kind, message=problem.message, **_about(problem))
+        about = _about(problem) or await _named(info, given)
+        await auditor.conclude(entry, Outcome.REFUSED, problem=kind, message=problem.message, **about)
         return shown(problem)
     except BaseException:
         await auditor.conclude(entry, Outcome.FAILED)
         raise
     await auditor.conclude(entry, Outcome.DONE, **_about(answer))
     return answer
+
+
+async def _named(info: Info, given: object) -> dict[str, str]:
+    """Which feature and which release an input names, for a refusal that tells of neither."""
+    release_id = getattr(given, "release_id", None)
+    if release_id is None:
+        key = getattr(given, "key", None) or getattr(given, "feature_key", None)
+        return {} if key is None else {"feature_key": key}
+    with contextlib.suppress(StoreUnavailable):
+        if release := await info.context.services.releases.get(release_id):
+            return {"feature_key": release.feature_key, "release_id": release.id}
+    return {}
 
 
 def _about(answer: object) -> dict[str, str]:

@@ -155,3 +155,19 @@ async def test_a_caller_who_leaves_cuts_nothing_off(api: Api, monkeypatch: pytes
 
     await eventually(is_logged)
     assert (await stored(api.services, release)).status is ReleaseStatus.ABORTED
+
+
+async def test_a_refusal_by_role_is_found_by_its_feature(api: Api) -> None:
+    """What somebody tried on a release is on record with that release and its feature, whatever refused it."""
+    release = await start_release(api.services, phase("Only"))
+    _, secret = await api.services.tokens.create("Vera", Role.VIEWER, None, ADMIN)
+    for query in (
+        f'mutation {{ abortRelease(input: {{releaseId: "{release.id}"}}) {{ __typename }} }}',
+        'mutation { updateFeature(input: {key: "checkout", spec: {defaultValue: false}}) { __typename } }',
+    ):
+        await api.post({"query": query}, authorization=f"Bearer {secret}")
+    found = await _entries(api, filter={"featureKey": "checkout"})
+    assert [(entry["mutation"], entry["problem"], entry["releaseId"]) for entry in found] == [
+        ("updateFeature", "PermissionDenied", None),
+        ("abortRelease", "PermissionDenied", release.id),
+    ]
