@@ -1,5 +1,8 @@
 """The audit log: written before a mutation is carried out, and once more when it is known what came of it."""
 
+import hashlib
+
+import msgspec
 import structlog
 from msgspec import structs
 
@@ -11,6 +14,9 @@ from app.store.access import AuditLog
 from app.store.documents import StoreUnavailable
 
 log = structlog.get_logger()
+
+MAX_INPUT_BYTES = 8 * 1024
+_SHORT = 300
 
 
 class Auditor:
@@ -25,7 +31,7 @@ class Auditor:
     ) -> AuditEntry:
         """Write down that a mutation begins. Raises `StoreUnavailable`; the mutation must not be carried out then."""
         now = self._clock.now()
-        entry = AuditEntry(new_id("aud", now), now, mutation, by.actor, by.role, credential, address, input)
+        entry = AuditEntry(new_id("aud", now), now, mutation, by.actor, by.role, credential, address, _bounded(input))
         await self._entries.add(entry)
         return entry
 
@@ -53,3 +59,20 @@ class Auditor:
             await self._entries.save(concluded)
         except StoreUnavailable as error:
             log.warning("audit entry not concluded", entry=entry.id, outcome=outcome.value, error=str(error))
+
+
+def _bounded(input: Json) -> Json:
+    """An input as it is kept: of one that is large, the short texts at its top and a digest of the whole.
+
+    Whoever may do nothing may still send much, again and again.
+    """
+    written = msgspec.json.encode(input, order="deterministic")
+    if len(written) <= MAX_INPUT_BYTES or not isinstance(input, dict):
+        return input if len(written) <= MAX_INPUT_BYTES else {"omitted": _digest(written)}
+    short = {name: value for name, value in input.items() if not isinstance(value, str) or len(value) <= _SHORT}
+    kept = {name: value for name, value in short.items() if not isinstance(value, dict | list)}
+    return kept | {"omitted": _digest(written)}
+
+
+def _digest(written: bytes) -> Json:
+    return {"bytes": len(written), "sha256": hashlib.sha256(written).hexdigest()}

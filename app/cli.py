@@ -84,7 +84,9 @@ def serve(
 
     from app.server import PortTaken, Server, create_app, listening, server_config
 
-    server = Server(server_config(create_app(), settings.log_level, settings.max_message_bytes))
+    server = Server(
+        server_config(create_app(), settings.log_level, settings.max_message_bytes, settings.trusted_proxies)
+    )
     try:
         with listening(host, port) as listener:
             _run(server.serve(sockets=[listener]))

@@ -25,6 +25,7 @@ from app.api.oidc import OidcVerifier
 from app.api.rates import Rates
 from app.api.view import GraphQLView
 from app.logs import configure_logs
+from app.protocols import BoundedHttp, BoundedWebSocket
 from app.services import Services, open_services
 from app.settings import Settings
 from app.store.documents import StoreUnavailable
@@ -135,14 +136,14 @@ async def _prepare(services: Services) -> None:
 
 
 def server_config(
-    app: Starlette | str, log_level: str, max_message_bytes: int = 256 * 1024, **more: Any
+    app: Starlette | str, log_level: str, max_message_bytes: int = 256 * 1024, trusted_proxies: str = "", **more: Any
 ) -> uvicorn.Config:
     """How uvicorn serves Slipway, in development and in production."""
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
+        http=BoundedHttp,
+        ws=BoundedWebSocket,
         ws_max_size=max_message_bytes,  # a longer message is refused (1009) before it is held
         # A peer that is gone without a word is noticed within 40 s, and frees what it held.
         ws_ping_interval=20,
@@ -150,6 +151,9 @@ def server_config(
         # Longer than proxies and clients hold an idle connection (60 s as a rule): closing is theirs, since a request
         # that met our closing would be lost.
         timeout_keep_alive=75,
+        # Whoever sends X-Forwarded-For says who they are: to be believed of our own proxies alone.
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=trusted_proxies or None,
         lifespan="on",
         access_log=False,
         server_header=False,

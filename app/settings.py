@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.domain.access import Role
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
-_ORIGIN = re.compile(r"https?://[^/\s,]+/?")
+_ORIGIN = re.compile(r"https?://[^/\s,]+/?", re.IGNORECASE)
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -43,6 +43,9 @@ class Settings(BaseSettings):
 
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins whose pages may call the API, separated by commas: https://ops.example.com"
+    )
+    trusted_proxies: str = Field(
+        default="", description="Addresses of proxies whose X-Forwarded-For is believed, separated by commas; * for all"
     )
     oidc_issuer: str | None = Field(default=None, description="The OpenID Connect issuer whose JWTs let people in")
     oidc_audience: str | None = Field(default=None, description="The audience that those JWTs are made for")

@@ -88,8 +88,7 @@ class GraphQLView(GraphQL[Context, None]):
             raise HttpError(
                 503, "It cannot be told now whether the token is valid; try again.", "UNAVAILABLE"
             ) from None
-        client = request.client.host if request.client else "unknown"
-        wait = await self._rates.wait_seconds(f"address:{client}" if session is None else session.credential)
+        wait = await self._rates.wait_seconds(_counted_as(request, session))
         if wait:
             raise HttpError(429, f"Too many requests; wait {wait} s.", "RATE_LIMITED", retry_after=str(wait))
         if session is None:
@@ -121,8 +120,13 @@ class GraphQLView(GraphQL[Context, None]):
             given = context.request.headers.get("authorization")
         context.session = await self._authenticator.session(given)
         if context.session is None:
+            await self.wait_seconds(context)  # a guess counts
             raise ConnectionRejectionError
         return await super().on_ws_connect(context)
+
+    async def wait_seconds(self, context: Context) -> int:
+        """0 if the caller of a socket may ask now, which is counted; else for how many seconds to wait."""
+        return await self._rates.wait_seconds(_counted_as(context.request, context.session))
 
     async def close_lapsed_sockets(self) -> None:
         """Close, for ever, the sockets whose token was revoked or has expired."""
@@ -133,6 +137,9 @@ class GraphQLView(GraphQL[Context, None]):
                 lapsed = await self._authenticator.lapsed(held.values())
             except StoreUnavailable as error:
                 log.warning("tokens of open sockets not looked at", error=str(error))
+                continue
+            except Exception:  # a look that fails must not be the last
+                log.exception("tokens of open sockets not looked at")
                 continue
             closing = [socket for socket, session in held.items() if session in lapsed]
             await asyncio.gather(*(socket.forbid() for socket in closing), return_exceptions=True)
@@ -147,3 +154,10 @@ class GraphQLView(GraphQL[Context, None]):
     def encode_json(self, data: object) -> bytes | str:
         """Text for a socket's frame, bytes would make it a binary one."""
         return msgspec.json.encode(data).decode()
+
+
+def _counted_as(request: Request | WebSocket, session: Session | None) -> str:
+    """Requests are counted by token, guesses by address."""
+    if session is not None:
+        return session.credential
+    return f"address:{request.client.host if request.client else 'unknown'}"

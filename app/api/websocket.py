@@ -1,5 +1,6 @@
 """GraphQL over a websocket: Strawberry's graphql-transport-ws, strict about what a frame may hold."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     ConnectionInitMessage,
     Message,
     PingMessage,
+    SubscribeMessage,
 )
 
 from app.api.context import Context
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 # The most that a close frame holds (RFC 6455, 5.5.1: 125 bytes, two of them for the code).
 _MAX_REASON = 123
+
+_CLOSE_SECONDS = 1.0
 
 _Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]
 _Object: TypeAlias = dict[str, Any]
@@ -71,9 +75,11 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """
 
     view: "GraphQLView"
+    _serving: "asyncio.Task[Any] | None" = None
 
     async def handle(self) -> None:
         """Serve the socket to its end."""
+        self._serving = asyncio.current_task()
         self._allowance, self._counted_at = float(self._burst), time.monotonic()
         if len(self.view.sockets) >= self.view.settings.max_sockets:
             await self.websocket.close(1013, "Too many websockets are open here; try again later")
@@ -116,6 +122,18 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             self.connection_acknowledged = False
             await self.websocket.close(1013, "Too many websockets are open with this token")
 
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        """Begin an operation, which counts as a request of the token does."""
+        if (
+            self.connection_acknowledged
+            and message["id"] not in self.operations
+            and (wait := await self.view.wait_seconds(self.context))
+        ):
+            error = GraphQLError(f"Too many requests; wait {wait} s.", extensions={"code": "RATE_LIMITED"})
+            await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
+            return
+        await super().handle_subscribe(message)
+
     async def handle_ping(self, message: PingMessage) -> None:
         """Answer with the payload that came."""
         payload = message.get("payload")
@@ -128,8 +146,19 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             del self.operations[id]
 
     async def forbid(self) -> None:
-        """Close the socket of a caller who would not be let in any more."""
-        await self.websocket.close(4403, "Forbidden: the token has expired or was revoked")
+        """Let a caller who would not be let in any more do nothing more, and close the socket.
+
+        A peer that does not read keeps the close from being sent: after a second it is not waited for.
+        """
+        self.context.session, self.connection_acknowledged = None, False
+        for id in list(self.operations):
+            await self.cleanup_operation(id)
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self.websocket.close(4403, "Forbidden: the token has expired or was revoked")
+        except (TimeoutError, RuntimeError, PeerGone):
+            if self._serving is not None:
+                self._serving.cancel()
 
     @staticmethod
     def _get_pre_execution_close_reason(error: GraphQLError) -> None:

@@ -171,3 +171,18 @@ async def test_a_refusal_by_role_is_found_by_its_feature(api: Api) -> None:
         ("updateFeature", "PermissionDenied", None),
         ("abortRelease", "PermissionDenied", release.id),
     ]
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+async def test_a_large_input_is_kept_as_a_digest(api: Api) -> None:
+    """What is short stays readable; the rest is its size and digest, so that nobody fills the store by asking."""
+    _, secret = await api.services.tokens.create("Vera", Role.VIEWER, None, ADMIN)
+    query = "mutation($in: CreateFeatureInput!) { createFeature(input: $in) { __typename } }"
+    given = {"key": "big", "kind": "FEATURE_GATE", "description": "x" * 500_000, "spec": {"defaultValue": True}}
+    request = {"query": query, "variables": {"in": given}}
+    response = await api.post(request, authorization=f"Bearer {secret}")
+    assert response.json()["data"]["createFeature"]["__typename"] == "PermissionDenied"
+    (entry,) = await _entries(api)
+    assert entry["input"]["key"] == "big"
+    assert entry["input"]["omitted"]["bytes"] > 500_000
+    assert len(str(entry["input"])) < 1_000
