@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     )
 
     max_source_bytes: _Count = Field(default=100_000, description="Bytes of a document")
-    max_tokens: _Count = Field(default=5_000, description="Lexical tokens of a document")
+    max_tokens: _Count = Field(default=2_500, description="Lexical tokens of a document")
     max_comments: _Count = Field(default=1_000, description="Comments of a document")
     max_depth: _Count = Field(default=15, description="Fields within fields")
     max_fields: _Count = Field(default=1_000, description="Fields of an operation, fragments included")

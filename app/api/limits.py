@@ -38,7 +38,7 @@ class Limits(Struct, frozen=True):
     """The most that one request may ask for."""
 
     max_source_bytes: int = 100_000
-    max_tokens: int = 5_000
+    max_tokens: int = 2_500
     max_comments: int = 1_000
     max_depth: int = 15
     max_fields: int = 1_000

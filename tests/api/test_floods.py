@@ -103,6 +103,6 @@ async def test_pings_without_end_are_given_up(api: Api) -> None:
                 raw.write(ping * 1_000)
                 sent += len(ping) * 1_000
                 await asyncio.sleep(0)
-                while raw.get_write_buffer_size() > 2_000_000 and not raw.is_closing():
+                while raw.get_write_buffer_size() > 2_000_000 and not raw.is_closing():  # noqa: ASYNC110 (no event tells)
                     await asyncio.sleep(0.005)
         assert sent < 60_000_000

@@ -113,18 +113,18 @@ for _ in range(17):
     ("source", "variables", "limit"),
     [
         (f"{{ {''.join(f'a{n}: serverTime ' for n in range(3_000))} }}", {}, "max_tokens"),
-        (f"{{ {''.join(f'a{n}: serverTime ' for n in range(1_600))} }}", {}, "max_aliases"),
+        (f"{{ {''.join(f'a{n}: serverTime ' for n in range(800))} }}", {}, "max_aliases"),
         (
-            f"mutation {{ {''.join(f'a{n}: deletePipeline(id: 1) {{ __typename }} ' for n in range(450))} }}",
+            f"mutation {{ {''.join(f'a{n}: deletePipeline(id: 1) {{ __typename }} ' for n in range(200))} }}",
             {},
             "max_aliases",
         ),
-        (f"{{ serverTime {'@include(if: true) ' * 700} }}", {}, "max_directives"),
+        (f"{{ serverTime {'@include(if: true) ' * 350} }}", {}, "max_directives"),
         (f"{{ serverTime {'@a ' * 1_000} }}", {}, "max_directives"),
         ("query Q { serverTime } " * 5_000, {}, "max_source_bytes"),
         ("".join(f"query Q{n}{{a}}" for n in range(5_000)), {}, "max_tokens"),
-        ("".join(f"query Q{n}{{serverTime}}" for n in range(900)), {}, "max_operations"),
-        (f"query({''.join(f'$a{n}:Int ' for n in range(1_000))}){{serverTime}}", {}, "max_variables"),
+        ("".join(f"query Q{n}{{serverTime}}" for n in range(450)), {}, "max_operations"),
+        (f"query({''.join(f'$a{n}:Int ' for n in range(500))}){{serverTime}}", {}, "max_variables"),
         ("{ serverTime }", {f"v{n}": None for n in range(50_000)}, "max_list_items"),
         ("{ serverTime }", {"v": [0] * 100_000}, "max_list_items"),
         ("{ serverTime }", {"v": DOUBLED}, "max_list_items"),
@@ -209,7 +209,7 @@ def test_merging_is_bounded(same, comparisons):
     [
         f"{{ {'viewer { role } ' * 500} }}",
         f"{{ {'viewer { actor { id } } ' * 330} }}",
-        f"{{ {'node(id: 1) { ... on Release { feature { activeRelease { feature { id } } } } } ' * 166} }}",
+        f"{{ {'node(id: 1) { ... on Release { feature { activeRelease { feature { id } } } } } ' * 90} }}",
         f"{{ {' '.join(f'...F{n}' for n in range(99))} }}"
         + "".join(f"fragment F{n} on Query {{ viewer {{ role actor {{ id name kind }} }} }} " for n in range(99)),
     ],
