@@ -230,7 +230,7 @@ class Hub:
             started = datetime.now(UTC)
             try:
                 changed = await self._releases.changed_since(seen_until - _CLOCK_SKEW, _REMEMBERED)
-            except StoreUnavailable as error:
+            except Exception as error:  # whatever it is, the next look must come
                 log.warning("changes not polled", error=str(error) or type(error).__name__)
                 continue
             for id, revision in changed:
@@ -254,7 +254,7 @@ class Hub:
                 self._wanted_some.clear()
             try:
                 found = await self._releases.get_many(ids)
-            except StoreUnavailable as error:
+            except Exception as error:  # whatever it is, the next reading must come
                 log.warning("changed releases not read, trying again", error=str(error) or type(error).__name__)
                 self._wanted.update(dict.fromkeys(ids))
                 self._wanted_some.set()

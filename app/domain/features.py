@@ -171,13 +171,15 @@ def duplicate_problems(names: Sequence[str], path: tuple[str, ...]) -> Iterator[
 
 def environment_problems(names: Sequence[str], known: Sequence[str], path: tuple[str, ...]) -> Iterator[FieldProblem]:
     """What is wrong with a list of environment names: unknown ones, and those named twice."""
+    seen: set[str] = set()
     for index, name in enumerate(names):
         if name not in known:
             yield FieldProblem(
                 (*path, str(index)), f"There is no environment {name!r}. Known: {', '.join(known) or 'none'}."
             )
-        elif name in names[:index]:
+        elif name in seen:
             yield FieldProblem((*path, str(index)), f"{name!r} is named twice.")
+        seen.add(name)
 
 
 def conditions_problems(conditions: Sequence[Condition], path: tuple[str, ...]) -> Iterator[FieldProblem]:

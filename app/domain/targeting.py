@@ -134,12 +134,17 @@ def _is_number(value: Json) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value - value == 0
 
 
+def _is_kept_number(value: Json) -> bool:
+    # A whole number of more than 64 bits can be written down, but never be read again.
+    return _is_number(value) and (isinstance(value, float) or -(2**63) <= value < 2**63)
+
+
 def _is_text(value: Json) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_TEXT
 
 
 def _is_scalar(value: Json) -> bool:
-    return isinstance(value, bool) or _is_number(value) or (isinstance(value, str) and len(value) <= MAX_TEXT)
+    return isinstance(value, bool) or _is_kept_number(value) or (isinstance(value, str) and len(value) <= MAX_TEXT)
 
 
 def _same(left: Json, right: Json) -> bool:
@@ -236,10 +241,10 @@ _VALUES_OF = {
     Op.ENDS_WITH: ("some", _is_text, _TEXTS),
     Op.EQUALS: ("one", _is_scalar, _SCALARS),
     Op.NOT_EQUALS: ("one", _is_scalar, _SCALARS),
-    Op.LESS_THAN: ("one", _is_number, _NUMBER),
-    Op.LESS_THAN_OR_EQUAL: ("one", _is_number, _NUMBER),
-    Op.GREATER_THAN: ("one", _is_number, _NUMBER),
-    Op.GREATER_THAN_OR_EQUAL: ("one", _is_number, _NUMBER),
+    Op.LESS_THAN: ("one", _is_kept_number, _NUMBER),
+    Op.LESS_THAN_OR_EQUAL: ("one", _is_kept_number, _NUMBER),
+    Op.GREATER_THAN: ("one", _is_kept_number, _NUMBER),
+    Op.GREATER_THAN_OR_EQUAL: ("one", _is_kept_number, _NUMBER),
     Op.VERSION_EQUALS: ("one", _is_version, _A_VERSION),
     Op.VERSION_LESS_THAN: ("one", _is_version, _A_VERSION),
     Op.VERSION_GREATER_THAN: ("one", _is_version, _A_VERSION),

@@ -344,3 +344,10 @@ def test_attribute_must_be_named(attribute: str) -> None:
     """An attribute without a name, or with an endless one, is refused, next to wrong values."""
     assert problems(condition(attribute, "CONTAINS", 1)) == ["c.attribute", "c.values.0"]
     assert problems(condition("x" * MAX_TEXT, "CONTAINS", "a")) == []
+
+
+@pytest.mark.parametrize("operator", ["LESS_THAN", "EQUALS", "ANY_OF"])
+def test_a_number_too_wide_to_be_read_again_is_refused(operator: str) -> None:
+    """Beyond 64 bits it could be stored and never be loaded, and with it the whole release."""
+    assert problems(condition("x", operator, 2**63)) == ["c.values.0"]
+    assert problems(condition("x", operator, -(2**63))) == []
