@@ -32,6 +32,9 @@ from app.engine import ATTEMPTS, Clock, Contention, Engine, new_id, stand_back
 from app.store.documents import DuplicateKey
 from app.store.repositories import Environments, Features, Pipelines, Releases
 
+# Far below what `Environments.all` reads: one that it left out would be taken to need no pipeline.
+MAX_ENVIRONMENTS = 500
+
 
 class PhaseDraft(Struct, frozen=True):
     """A phase as written by a user, before it has an id."""
@@ -80,6 +83,8 @@ class Catalog:
         for _ in range(ATTEMPTS):
             found = await self._environments.get(name)
             if found is None:
+                if len(await self._environments.all()) >= MAX_ENVIRONMENTS:
+                    _refuse([FieldProblem(("name",), f"There are {MAX_ENVIRONMENTS} environments already.")])
                 environment = Environment(name, pipeline_required, self._clock.now())
                 try:
                     await self._environments.add(environment)
