@@ -8,7 +8,7 @@ from msgspec import structs
 
 from app.domain.access import Principal
 from app.domain.audit import AuditEntry, Outcome
-from app.domain.targeting import Json
+from app.domain.comparing import Json
 from app.engine import Clock, new_id
 from app.store.access import AuditLog
 from app.store.documents import StoreUnavailable

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from app.catalog import PhaseDraft, PipelineEdit
 from app.domain.access import Principal, Role
+from app.domain.evaluation import evaluate_feature
 from app.domain.features import FeatureKind, FeatureSpec
 from app.domain.pipelines import Pipeline, ReleaseRule
 from app.domain.problems import (
@@ -21,7 +22,7 @@ from app.domain.problems import (
     ReleaseInProgress,
     ValidationFailed,
 )
-from app.domain.releases import Release, ReleaseAction, ReleaseStatus, evaluate_feature
+from app.domain.releases import Release, ReleaseAction, ReleaseStatus
 from app.domain.targeting import Json
 from app.services import Services
 from app.store.repositories import ReleaseFilter

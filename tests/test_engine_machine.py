@@ -12,9 +12,9 @@ from msgspec import structs
 
 from app.domain.access import Actor, Principal
 from app.domain.commands import Command
-from app.domain.features import Evaluation
+from app.domain.evaluation import Evaluation, evaluate_feature
 from app.domain.pipelines import Pipeline
-from app.domain.releases import Release, ReleaseEvent, evaluate_feature
+from app.domain.releases import Release, ReleaseEvent
 from app.domain.targeting import Context
 from app.services import Services, open_services
 from app.settings import Settings

@@ -15,9 +15,10 @@ from app.api.scalars import JSON
 from app.domain.access import Principal
 from app.domain.audit import AuditEntry
 from app.domain.environments import Environment
-from app.domain.features import Evaluation, Feature, FeatureKind
+from app.domain.evaluation import Evaluation, evaluate_feature
+from app.domain.features import Feature, FeatureKind
 from app.domain.pipelines import Pipeline
-from app.domain.releases import Release, evaluate_feature
+from app.domain.releases import Release
 from app.domain.tokens import Token
 from app.store.access import AuditLog, Tokens
 from app.store.repositories import Page, Pipelines
@@ -124,7 +125,7 @@ class Query:
             ),
         ] = None,
     ) -> Evaluation:
-        """See `domain.releases.evaluate_feature`."""
+        """See `domain.evaluation.evaluate_feature`."""
         services = info.context.services
         attributes = inputs.context_of(context)
         if attributes is None:

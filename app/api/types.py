@@ -17,7 +17,7 @@ from app.api.connections import After, Connection, First, PageInfo, connection, 
 from app.api.context import Info
 from app.api.fields import computed, plain
 from app.api.scalars import JSON
-from app.domain import access, available, features, pipelines, releases, targeting
+from app.domain import access, available, evaluation, features, pipelines, releases, targeting
 from app.domain.transitions import settle
 from app.store.repositories import ReleaseFilter, Releases
 
@@ -102,7 +102,7 @@ async def _pipeline_releases(root: pipelines.Pipeline, info: Info) -> list[relea
     return await info.context.services.releases.under_way_in(root.id)
 
 
-def _reason(root: features.Evaluation) -> str:
+def _reason(root: evaluation.Evaluation) -> str:
     return root.reason.value
 
 
@@ -384,6 +384,7 @@ class Evaluation:
     value: JSON = plain("The value.")
     rule_name: str | None = plain("The targeting rule that gave it; null for the default value.")
     release_id: strawberry.ID | None = plain("The release under way whose spec after gave it.")
+    phase_name: str | None = plain("The phase of that release which admitted the context.")
     reason: str = computed(
         _reason,
         "STATIC: the spec has no rules and no release is under way. DEFAULT: no rule admits the context. "

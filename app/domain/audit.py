@@ -6,7 +6,7 @@ from enum import Enum
 from msgspec import Struct
 
 from app.domain.access import Actor, Role
-from app.domain.targeting import Json
+from app.domain.comparing import Json
 
 
 class Outcome(Enum):

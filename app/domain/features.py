@@ -1,4 +1,4 @@
-"""Features, their specs, and what a context gets from a spec."""
+"""Features and their specs, and what makes one valid. What a context gets is told in `evaluation.py`."""
 
 import hashlib
 import re
@@ -9,8 +9,9 @@ from enum import Enum
 import msgspec
 from msgspec import Struct
 
+from app.domain.comparing import Json
 from app.domain.problems import FieldProblem
-from app.domain.targeting import MAX_CONDITIONS, Condition, Context, Json, all_match, condition_problems
+from app.domain.targeting import MAX_CONDITIONS, Condition, condition_problems
 
 BUCKETS = 10_000
 MAX_RULES = 200
@@ -62,51 +63,18 @@ class Feature(Struct, frozen=True):
     revision: int = 1
 
 
-class Reason(Enum):
-    """Why an evaluation gave its value, in the words of the OpenFeature specification (types, "Resolution Reason")."""
-
-    STATIC = "STATIC"
-    DEFAULT = "DEFAULT"
-    TARGETING_MATCH = "TARGETING_MATCH"
-    SPLIT = "SPLIT"
-
-
-class Evaluation(Struct, frozen=True):
-    """What a context gets, from which rule (none: the default value) and, while one is under way, in which release."""
-
-    value: Json
-    rule_name: str | None
-    reason: Reason
-    release_id: str | None = None
-
-
-def evaluate(spec: FeatureSpec, feature_key: str, environment: str, context: Context) -> Evaluation:
-    """The value of the first rule that admits the context, or the default value."""
-    for rule in spec.rules:
-        if rule.environments and environment not in rule.environments:
-            continue
-        if all_match(rule.conditions, context) and _passes(rule.pass_percentage, feature_key, context):
-            reason = Reason.TARGETING_MATCH if rule.pass_percentage >= 100 else Reason.SPLIT
-            return Evaluation(rule.value, rule.name, reason)
-    return Evaluation(spec.default_value, None, Reason.DEFAULT if spec.rules else Reason.STATIC)
-
-
 def bucket(feature_key: str, targeting_key: str) -> int:
     """The unit's place among 10,000 buckets, 0 to 9,999: the same for ever, independent between features.
 
-    A unit passes at p percent when its bucket is below p * 100, so growing a percentage never takes a unit out.
+    A unit passes at p percent when its bucket is below `threshold(p)`, so growing a percentage never takes a unit out.
     """
     digest = hashlib.sha256(f"{feature_key}:{targeting_key}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8]) % BUCKETS
 
 
-def _passes(percentage: float, feature_key: str, context: Context) -> bool:
-    if percentage >= 100:
-        return True
-    targeting_key = context.get("targetingKey")
-    if not isinstance(targeting_key, str) or not targeting_key:
-        return False  # without a unit there is nothing to keep stable
-    return bucket(feature_key, targeting_key) < round(percentage * BUCKETS / 100)
+def threshold(percentage: float) -> int:
+    """How many of the 10,000 buckets pass at that percentage."""
+    return round(percentage * BUCKETS / 100)
 
 
 def same_json(left: object, right: object) -> bool:

@@ -13,7 +13,7 @@ from app.domain.features import (
     name_problems,
 )
 from app.domain.problems import FieldProblem
-from app.domain.targeting import Condition, Context, all_match
+from app.domain.targeting import Condition
 
 MAX_PHASES = 50
 MAX_PHASE_RULES = 50
@@ -26,10 +26,6 @@ class ReleaseRule(Struct, frozen=True):
 
     environments: tuple[str, ...]
     conditions: tuple[Condition, ...] = ()
-
-    def admits(self, environment: str, context: Context) -> bool:
-        """Whether a context in an environment is admitted."""
-        return environment in self.environments and all_match(self.conditions, context)
 
 
 class Phase(Struct, frozen=True):

@@ -6,12 +6,11 @@ How a release changes is in `transitions.py`.
 from datetime import datetime, timedelta
 from enum import Enum
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from app.domain.access import Actor
-from app.domain.features import Evaluation, Feature, FeatureKind, FeatureSpec, Reason, evaluate
+from app.domain.features import Feature, FeatureKind, FeatureSpec
 from app.domain.pipelines import ReleaseRule
-from app.domain.targeting import Context
 
 
 class ReleaseStatus(Enum):
@@ -169,34 +168,11 @@ class Release(Struct, frozen=True):
         return f"release #{self.number} of {self.feature_key}"
 
 
-def admitting_phase(release: Release, environment: str, context: Context) -> ReleasePhase | None:
-    """The first phase that has been released and admits the context."""
-    for phase in release.phases:
-        if phase.released_at is not None and any(rule.admits(environment, context) for rule in phase.rules):
-            return phase
-    return None
-
-
 def spec_in_force(feature: Feature, latest: Release | None) -> FeatureSpec:
     """What everyone gets whom no release under way admits: decided by the feature's latest release alone."""
     if latest is None:
         return feature.created_spec
     return latest.change.after if latest.status is ReleaseStatus.COMPLETED else latest.change.before
-
-
-def evaluate_feature(feature: Feature, latest: Release | None, environment: str, context: Context) -> Evaluation:
-    """What a context gets from a feature whose latest release (of any status) is `latest`."""
-    if latest is None or latest.is_over:
-        return evaluate(spec_in_force(feature, latest), feature.key, environment, context)
-    admitted = admitting_phase(latest, environment, context) is not None
-    spec = latest.change.after if admitted else latest.change.before
-    found = evaluate(spec, feature.key, environment, context)
-    return structs.replace(
-        found,
-        release_id=latest.id if admitted else None,
-        # Who gets which spec depends on the context now, so no value may be taken for the same for all.
-        reason=Reason.DEFAULT if found.reason is Reason.STATIC else found.reason,
-    )
 
 
 def current_answer_to(release: Release, idempotency_key: str) -> tuple[ReleaseEvent, ...]:

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 from app.domain.access import Actor, Principal, Role
 from app.domain.commands import Command
+from app.domain.comparing import Json
+from app.domain.evaluation import Evaluation, evaluate_feature
 from app.domain.features import Feature, FeatureKind, FeatureSpec, TargetingRule
 from app.domain.pipelines import Phase, Pipeline, ReleaseRule
 from app.domain.releases import Release, ReleaseAction, ReleaseEvent, SpecChange
-from app.domain.targeting import Condition, ConditionOperator, Context, Json
+from app.domain.targeting import Condition, ConditionOperator, Context
 from app.domain.transitions import act, settle, start
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -64,6 +66,11 @@ OFF, ON = spec(False), spec(True)
 def feature(created: FeatureSpec = OFF, kind: FeatureKind = FeatureKind.FEATURE_GATE) -> Feature:
     """The feature `checkout` as it was created."""
     return Feature("fea_1", "checkout", kind, None, created, None, NOW)
+
+
+def evaluated(asked: FeatureSpec, environment: str, context: Context) -> Evaluation:
+    """What a context gets from `checkout` where that spec is in force."""
+    return evaluate_feature(feature(asked), None, environment, context)
 
 
 def phase(

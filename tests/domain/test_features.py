@@ -1,4 +1,4 @@
-"""What a context gets from a spec, whom a percentage admits, and what makes a spec valid."""
+"""Whom a percentage admits, what a change touches, and what makes a spec valid."""
 
 import math
 from collections import Counter
@@ -7,19 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.comparing import Json
 from app.domain.features import (
     BUCKETS,
     MAX_DESCRIPTION,
     MAX_NAME,
     MAX_RULES,
     MAX_SPEC_BYTES,
-    Evaluation,
     FeatureKind,
     FeatureSpec,
-    Reason,
     bucket,
     description_problems,
-    evaluate,
     key_problems,
     name_problems,
     same_json,
@@ -28,45 +26,12 @@ from app.domain.features import (
     touched_environments,
 )
 from app.domain.problems import FieldProblem
-from app.domain.targeting import MAX_CONDITIONS, Context, Json
-from tests.domain.builders import ENVIRONMENTS, condition, rule, spec
+from app.domain.targeting import MAX_CONDITIONS
+from tests.domain.builders import ENVIRONMENTS, condition, evaluated, rule, spec
 
 PRO = condition("plan", "EQUALS", "pro")
 FREE = condition("plan", "EQUALS", "free")
-UNIT: Context = {"targetingKey": "user-1", "plan": "pro"}
 KEYS = [f"user-{number}" for number in range(100_000)]
-
-# --- evaluation -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("given_spec", "context", "expected"),
-    [
-        (spec(1), UNIT, Evaluation(1, None, Reason.STATIC)),
-        (spec(1, rule(2, FREE)), UNIT, Evaluation(1, None, Reason.DEFAULT)),
-        (spec(1, rule(2, PRO, name="a")), UNIT, Evaluation(2, "a", Reason.TARGETING_MATCH)),
-        (spec(1, rule(2, PRO, name="a"), rule(3, name="b")), UNIT, Evaluation(2, "a", Reason.TARGETING_MATCH)),
-        (spec(1, rule(2, FREE, name="a"), rule(3, name="b")), UNIT, Evaluation(3, "b", Reason.TARGETING_MATCH)),
-        (spec(1, rule(2, PRO, FREE)), UNIT, Evaluation(1, None, Reason.DEFAULT)),
-        (spec(1, rule(2, percentage=99.99, name="a")), UNIT, Evaluation(2, "a", Reason.SPLIT)),
-        (spec(1, rule(2, percentage=0)), UNIT, Evaluation(1, None, Reason.DEFAULT)),
-        (spec(1, rule(2, percentage=0), rule(3, name="b")), UNIT, Evaluation(3, "b", Reason.TARGETING_MATCH)),
-        (spec(1, rule(2, environments=("staging",))), UNIT, Evaluation(1, None, Reason.DEFAULT)),
-        (
-            spec(1, rule(2, environments=("staging", "production"))),
-            UNIT,
-            Evaluation(2, "rule", Reason.TARGETING_MATCH),
-        ),
-        (spec(1, rule(2, percentage=99.99)), {}, Evaluation(1, None, Reason.DEFAULT)),
-        (spec(1, rule(2, percentage=99.99)), {"targetingKey": ""}, Evaluation(1, None, Reason.DEFAULT)),
-        (spec(1, rule(2, percentage=99.99)), {"targetingKey": 7}, Evaluation(1, None, Reason.DEFAULT)),
-        (spec(1, rule(2, percentage=100)), {}, Evaluation(2, "rule", Reason.TARGETING_MATCH)),
-    ],
-)
-def test_first_rule_that_admits_decides(given_spec: FeatureSpec, context: Context, expected: Evaluation) -> None:
-    """Rules are tried in order by environment, conditions and percentage; who none admits gets the default value."""
-    assert evaluate(given_spec, "checkout", "production", context) == expected
-
 
 # --- bucketing --------------------------------------------------------------------------------------------------------
 
@@ -107,7 +72,7 @@ def test_buckets_stay_for_ever(feature_key: str, targeting_key: str, place: int)
 
 def passes(percentage: float, targeting_key: str) -> bool:
     asked = spec(False, rule(True, percentage=percentage))
-    return evaluate(asked, "checkout", "production", {"targetingKey": targeting_key}).value is True
+    return evaluated(asked, "production", {"targetingKey": targeting_key}).value is True
 
 
 def test_percentage_admits_exactly_its_buckets() -> None:
@@ -220,7 +185,7 @@ def test_untouched_environment_gives_everyone_the_same(before: FeatureSpec, afte
         for plan in ("pro", "free", None):
             for number in range(6):
                 context = {"targetingKey": f"user-{number}", "plan": plan}
-                was, now = (evaluate(each, "checkout", environment, context).value for each in (before, after))
+                was, now = (evaluated(each, environment, context).value for each in (before, after))
                 assert same_json(was, now), (environment, context)
 
 

@@ -23,7 +23,9 @@ from app.domain import transitions
 from app.domain.access import SYSTEM, Actor, Principal, Role
 from app.domain.available import available_actions
 from app.domain.commands import Command
-from app.domain.features import Evaluation, Feature, FeatureKind, evaluate
+from app.domain.evaluation import Evaluation, evaluate_feature
+from app.domain.features import Feature, FeatureKind
+from app.domain.matching import all_of
 from app.domain.pipelines import Phase, Pipeline, ReleaseRule
 from app.domain.problems import Problem, StalePhase
 from app.domain.releases import (
@@ -36,7 +38,6 @@ from app.domain.releases import (
     ReleasePhase,
     ReleaseStatus,
     SpecChange,
-    evaluate_feature,
     spec_in_force,
 )
 from app.domain.targeting import Context
@@ -431,8 +432,14 @@ class ReleaseMachine(RuleBasedStateMachine):
         """Who got the change keeps it while the release is under way; then all have it, or none, exactly as before."""
         release = self.load()
         released = {e.phase_id for e in release.history if e.type is ReleaseEventType.PHASE_RELEASED}
-        rules = [each for phase in release.phases if phase.id in released for each in phase.rules]
-        exposed = {i for i, (place, context) in enumerate(PROBES) if any(each.admits(place, context) for each in rules)}
+        admitting = {
+            number: phase.name
+            for phase in reversed(release.phases)
+            if phase.id in released
+            for number, (place, context) in enumerate(PROBES)
+            if any(place in each.environments and all_of(each.conditions)(context) for each in phase.rules)
+        }
+        exposed = set(admitting)
         assert exposed >= self.exposed
         self.exposed = exposed
         if release.status is ReleaseStatus.ABORTED:
@@ -440,9 +447,10 @@ class ReleaseMachine(RuleBasedStateMachine):
         if release.status is ReleaseStatus.COMPLETED:
             exposed = set(range(len(PROBES)))
         for number, (place, context) in enumerate(PROBES):
-            expected = evaluate(CHANGE.after if number in exposed else CHANGE.before, self.feature.key, place, context)
+            given = structs.replace(self.feature, created_spec=CHANGE.after if number in exposed else CHANGE.before)
+            expected = evaluate_feature(given, None, place, context)
             if number in exposed and not release.is_over:
-                expected = structs.replace(expected, release_id=release.id)
+                expected = structs.replace(expected, release_id=release.id, phase_name=admitting[number])
             assert self.evaluate(place, context) == expected
         everyone = CHANGE.after if release.status is ReleaseStatus.COMPLETED else CHANGE.before
         assert spec_in_force(self.feature, release) == everyone

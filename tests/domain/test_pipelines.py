@@ -1,4 +1,4 @@
-"""What makes a pipeline valid, and whom a release rule admits."""
+"""What makes a pipeline valid."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from app.domain.pipelines import (
     ReleaseRule,
     pipeline_problems,
 )
-from app.domain.targeting import MAX_CONDITIONS, Context
+from app.domain.targeting import MAX_CONDITIONS
 from tests.domain.builders import ENVIRONMENTS, ZERO, condition, phase, pipeline
 
 GOOD = phase("good")
@@ -88,19 +88,3 @@ def with_rule(environments: tuple[str, ...], *conditions: object) -> Pipeline:
 def test_pipeline_problems_name_every_wrong_field(asked: Pipeline, expected: list[str]) -> None:
     """Every wrong field of a pipeline is listed by its path in the input, and a valid pipeline has none."""
     assert paths(asked) == expected
-
-
-@pytest.mark.parametrize(
-    ("rule", "environment", "context", "admitted"),
-    [
-        (ReleaseRule(("staging", "production")), "production", {}, True),
-        (ReleaseRule(("staging",)), "production", {}, False),
-        (ReleaseRule(("staging",), (PRO,)), "staging", {"plan": "pro"}, True),
-        (ReleaseRule(("staging",), (PRO,)), "staging", {"plan": "free"}, False),
-        (ReleaseRule(("staging",), (PRO,)), "production", {"plan": "pro"}, False),
-        (ReleaseRule(("staging",), (PRO, condition("beta", "EXISTS"))), "staging", {"plan": "pro"}, False),
-    ],
-)
-def test_release_rule_admits(rule: ReleaseRule, environment: str, context: Context, admitted: bool) -> None:
-    """A release rule admits the contexts of its environments that match all its conditions."""
-    assert rule.admits(environment, context) is admitted

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import pytest
 from msgspec import structs
 
-from app.domain.features import Evaluation, Reason
+from app.domain.evaluation import Evaluation, Reason, evaluate_feature
+from app.domain.features import FeatureSpec
 from app.domain.pipelines import ReleaseRule
-from app.domain.releases import Release, ReleaseAction, admitting_phase, evaluate_feature, spec_in_force
+from app.domain.releases import Release, ReleaseAction, spec_in_force
+from app.domain.targeting import Context
 from app.domain.transitions import settle
 from tests.domain.builders import (
     HOUR,
@@ -17,6 +19,7 @@ from tests.domain.builders import (
     ZERO,
     condition,
     do,
+    evaluated,
     feature,
     member_of,
     phase,
@@ -30,6 +33,38 @@ from tests.domain.builders import (
 CANARY, HALF, REST = phase("canary"), phase("half"), phase("rest")
 EVERYONE = ("canary", "half", "rest", "nobody")
 CREATED = spec(False, rule(False, name="as created"))
+PRO = condition("plan", "EQUALS", "pro")
+FREE = condition("plan", "EQUALS", "free")
+UNIT: Context = {"targetingKey": "user-1", "plan": "pro"}
+
+
+@pytest.mark.parametrize(
+    ("given_spec", "context", "expected"),
+    [
+        (spec(1), UNIT, Evaluation(1, None, Reason.STATIC)),
+        (spec(1, rule(2, FREE)), UNIT, Evaluation(1, None, Reason.DEFAULT)),
+        (spec(1, rule(2, PRO, name="a")), UNIT, Evaluation(2, "a", Reason.TARGETING_MATCH)),
+        (spec(1, rule(2, PRO, name="a"), rule(3, name="b")), UNIT, Evaluation(2, "a", Reason.TARGETING_MATCH)),
+        (spec(1, rule(2, FREE, name="a"), rule(3, name="b")), UNIT, Evaluation(3, "b", Reason.TARGETING_MATCH)),
+        (spec(1, rule(2, PRO, FREE)), UNIT, Evaluation(1, None, Reason.DEFAULT)),
+        (spec(1, rule(2, percentage=99.99, name="a")), UNIT, Evaluation(2, "a", Reason.SPLIT)),
+        (spec(1, rule(2, percentage=0)), UNIT, Evaluation(1, None, Reason.DEFAULT)),
+        (spec(1, rule(2, percentage=0), rule(3, name="b")), UNIT, Evaluation(3, "b", Reason.TARGETING_MATCH)),
+        (spec(1, rule(2, environments=("staging",))), UNIT, Evaluation(1, None, Reason.DEFAULT)),
+        (
+            spec(1, rule(2, environments=("staging", "production"))),
+            UNIT,
+            Evaluation(2, "rule", Reason.TARGETING_MATCH),
+        ),
+        (spec(1, rule(2, percentage=99.99)), {}, Evaluation(1, None, Reason.DEFAULT)),
+        (spec(1, rule(2, percentage=99.99)), {"targetingKey": ""}, Evaluation(1, None, Reason.DEFAULT)),
+        (spec(1, rule(2, percentage=99.99)), {"targetingKey": 7}, Evaluation(1, None, Reason.DEFAULT)),
+        (spec(1, rule(2, percentage=100)), {}, Evaluation(2, "rule", Reason.TARGETING_MATCH)),
+    ],
+)
+def test_first_rule_that_admits_decides(given_spec: FeatureSpec, context: Context, expected: Evaluation) -> None:
+    """Rules are tried in order by environment, conditions and percentage; who none admits gets the default value."""
+    assert evaluated(given_spec, "production", context) == expected
 
 
 def exposed(release: Release, environment: str = "production") -> list[str]:
@@ -124,9 +159,9 @@ def test_admitting_phase_is_the_first_released_one() -> None:
     """Of several phases that admit a context the first released one answers; unreleased ones never do."""
     wide = structs.replace(phase("wide"), rules=(ReleaseRule(("production",)),))
     release = do(started(CANARY, wide, HALF), ReleaseAction.SKIP)
-    found = [admitting_phase(release, "production", member_of(group)) for group in ("canary", "half")]
-    assert [each and each.name for each in found] == ["canary", "wide"]
-    assert admitting_phase(started(CANARY, wide), "production", member_of("half")) is None
+    found = [evaluate_feature(feature(), release, "production", member_of(group)) for group in ("canary", "half")]
+    assert [each.phase_name for each in found] == ["canary", "wide"]
+    assert evaluate_feature(feature(), started(CANARY, wide), "production", member_of("half")).phase_name is None
 
 
 def test_spec_in_force_is_decided_by_the_latest_release() -> None:
@@ -153,7 +188,7 @@ def test_evaluation_says_which_rule_and_which_release_decided() -> None:
         return evaluate_feature(given, latest, "production", member_of(group))
 
     assert asked(None, "canary") == Evaluation(False, "as created", Reason.TARGETING_MATCH)
-    assert asked(release, "canary") == structs.replace(new, release_id="rel_1")
+    assert asked(release, "canary") == structs.replace(new, release_id="rel_1", phase_name="canary")
     assert asked(release, "nobody") == old
     assert asked(do(release, ReleaseAction.SKIP), "nobody") == new
     assert asked(do(release, ReleaseAction.ABORT), "canary") == old
@@ -163,4 +198,21 @@ def test_exposed_context_may_still_get_the_old_value() -> None:
     """Being admitted by a phase means the spec after, whose own rules and percentages still decide."""
     release = started(CANARY, after=spec(False, rule(True, percentage=0)))
     found = evaluate_feature(feature(), release, "production", member_of("canary"))
-    assert found == Evaluation(False, None, Reason.DEFAULT, "rel_1")
+    assert found == Evaluation(False, None, Reason.DEFAULT, "rel_1", "canary")
+
+
+@pytest.mark.parametrize(
+    ("release_rule", "environment", "context", "admitted"),
+    [
+        (ReleaseRule(("staging", "production")), "production", {}, True),
+        (ReleaseRule(("staging",)), "production", {}, False),
+        (ReleaseRule(("staging",), (PRO,)), "staging", {"plan": "pro"}, True),
+        (ReleaseRule(("staging",), (PRO,)), "staging", {"plan": "free"}, False),
+        (ReleaseRule(("staging",), (PRO,)), "production", {"plan": "pro"}, False),
+        (ReleaseRule(("staging",), (PRO, condition("beta", "EXISTS"))), "staging", {"plan": "pro"}, False),
+    ],
+)
+def test_release_rule_admits(release_rule: ReleaseRule, environment: str, context: Context, admitted: bool) -> None:
+    """A release rule admits the contexts of its environments that match all its conditions."""
+    release = started(structs.replace(CANARY, rules=(release_rule,)))
+    assert (evaluate_feature(feature(), release, environment, context).release_id == release.id) is admitted

@@ -1,0 +1,147 @@
+"""What a context gets from a feature: decided by its spec and by its latest release alone (semantics.md).
+
+A `Plan` is made once for a feature in an environment, and decides for any number of contexts: what does not depend on
+the context is worked out beforehand.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from app.domain.comparing import Json
+from app.domain.features import BUCKETS, Feature, FeatureSpec, bucket, threshold
+from app.domain.matching import Predicate, all_of
+from app.domain.pipelines import ReleaseRule
+from app.domain.releases import Release, ReleasePhase, spec_in_force
+from app.domain.targeting import Context
+
+T = TypeVar("T")
+
+
+class Reason(Enum):
+    """Why an evaluation gave its value, in the words of the OpenFeature specification (types, "Resolution Reason")."""
+
+    STATIC = "STATIC"
+    DEFAULT = "DEFAULT"
+    TARGETING_MATCH = "TARGETING_MATCH"
+    SPLIT = "SPLIT"
+
+
+class Evaluation(Struct, frozen=True):
+    """What a context gets, from which rule (none: the default value) and, while a release is under way that gives it
+    the spec after, from which release and which phase of it.
+    """
+
+    value: Json
+    rule_name: str | None
+    reason: Reason
+    release_id: str | None = None
+    phase_name: str | None = None
+
+
+def targeting_key(context: Context) -> str | None:
+    """The unit that pass percentages go by; None where the context names none."""
+    key = context.get("targetingKey")
+    return key if isinstance(key, str) and key else None
+
+
+class _SpecPlan:
+    """A spec in one environment: which rule decides?"""
+
+    def __init__(self, spec: FeatureSpec, feature_key: str, environment: str) -> None:
+        self._spec = spec
+        self._feature_key = feature_key
+        self._rules = tuple(
+            (index, all_of(rule.conditions), threshold(rule.pass_percentage))
+            for index, rule in enumerate(spec.rules)
+            if not rule.environments or environment in rule.environments
+        )
+
+    def first_rule(self, context: Context) -> int | None:
+        """The index of the first rule that admits the context; None if the default value decides."""
+        place: int | None = None
+        for index, matches, share in self._rules:
+            if not matches(context):
+                continue
+            if share >= BUCKETS:
+                return index
+            if place is None:
+                unit = targeting_key(context)
+                # Without a unit there is nothing to keep stable.
+                place = BUCKETS if unit is None else bucket(self._feature_key, unit)
+            if place < share:
+                return index
+        return None
+
+    def evaluation(self, index: int | None, release: Release | None, phase: ReleasePhase | None) -> Evaluation:
+        """What the rule at an index gives, within a release under way and a phase that admitted the context."""
+        release_id = release.id if release and phase else None
+        phase_name = phase.name if phase else None
+        if index is not None:
+            rule = self._spec.rules[index]
+            reason = Reason.TARGETING_MATCH if rule.pass_percentage >= 100 else Reason.SPLIT
+            return Evaluation(rule.value, rule.name, reason, release_id, phase_name)
+        # While a release is under way who gets which spec depends on the context: no value is the same for all.
+        is_static = not self._spec.rules and release is None
+        reason = Reason.STATIC if is_static else Reason.DEFAULT
+        return Evaluation(self._spec.default_value, None, reason, release_id, phase_name)
+
+
+class Plan(Generic[T]):
+    """What decides a feature's value in one environment. Few answers are possible: `show` is asked once for each."""
+
+    def __init__(
+        self, feature: Feature, latest: Release | None, environment: str, show: Callable[[Evaluation], T]
+    ) -> None:
+        self._show = show
+        self._release = None if latest is None or latest.is_over else latest
+        self._phases: tuple[tuple[ReleasePhase, Predicate], ...] = ()
+        self._before = self._after = _SpecPlan(spec_in_force(feature, latest), feature.key, environment)
+        if self._release is not None:
+            self._phases = _released(self._release, environment)
+            self._after = _SpecPlan(self._release.change.after, feature.key, environment)
+        self._shown: dict[tuple[int | None, int | None], T] = {}
+
+    def decide(self, context: Context) -> T:
+        """What the context gets, as `show` shows it. Never raises, and never takes longer than the context is long."""
+        admitting = next((at for at, (_, matches) in enumerate(self._phases) if matches(context)), None)
+        spec = self._before if admitting is None else self._after
+        outcome = (admitting, spec.first_rule(context))
+        shown = self._shown.get(outcome)
+        if shown is None:
+            phase = None if admitting is None else self._phases[admitting][0]
+            shown = self._shown[outcome] = self._show(spec.evaluation(outcome[1], self._release, phase))
+        return shown
+
+
+def evaluate_feature(feature: Feature, latest: Release | None, environment: str, context: Context) -> Evaluation:
+    """What a context gets from a feature whose latest release (of any status) is `latest`."""
+    return Plan(feature, latest, environment, lambda evaluation: evaluation).decide(context)
+
+
+def state_in(feature: Feature, latest: Release | None, environment: str) -> tuple[str, ...]:
+    """What decides in an environment, named: two states of a feature that are named alike give everyone the same."""
+    if latest is None:
+        return (feature.id,)
+    if latest.is_over:
+        return (latest.id, latest.status.value)
+    return (latest.id, *(phase.id for phase in latest.phases if released_rules(phase, environment)))
+
+
+def released_rules(phase: ReleasePhase, environment: str) -> tuple[ReleaseRule, ...]:
+    """The rules of a phase by which contexts of an environment get the spec after; none before it is released."""
+    if phase.released_at is None:
+        return ()
+    return tuple(rule for rule in phase.rules if environment in rule.environments)
+
+
+def _released(release: Release, environment: str) -> tuple[tuple[ReleasePhase, Predicate], ...]:
+    found = ((phase, released_rules(phase, environment)) for phase in release.phases)
+    return tuple((phase, _any_admits(rules)) for phase, rules in found if rules)
+
+
+def _any_admits(rules: tuple[ReleaseRule, ...]) -> Predicate:
+    predicates = tuple(all_of(rule.conditions) for rule in rules)
+    return lambda context: any(admits(context) for admits in predicates)
