@@ -1,28 +1,26 @@
 """API tokens: made, listed, revoked and recognised."""
 
-import secrets
 import time
 from collections import OrderedDict
 from datetime import timedelta
 from typing import Protocol
 
 import structlog
-from msgspec import structs
 
+from app import credentials
 from app.domain.access import Principal, Role, require_role
-from app.domain.problems import NotFound, ValidationFailed
-from app.domain.tokens import PREFIX, Token, hash_of, token_problems
-from app.engine import Clock, Contention, new_id
+from app.domain.credentials import credential_problems, hash_of
+from app.domain.problems import ValidationFailed
+from app.domain.tokens import PREFIX, Token
+from app.engine import Clock, new_id
 from app.store.access import Tokens
 from app.store.documents import StoreUnavailable
 
 log = structlog.get_logger()
 
-_ATTEMPTS = 10
 # A revoked token is let in no longer than this; with the sockets' own check it stays below the promised 5 s.
 RECOGNISED_SECONDS = 2.0
 _RECOGNISED = 10_000
-_USED_EVERY = timedelta(minutes=1)
 
 
 class Ticks(Protocol):
@@ -44,10 +42,10 @@ class TokenRegister:
     async def create(self, name: str, role: Role, lifetime: timedelta | None, by: Principal) -> tuple[Token, str]:
         """Make a token; its secret is given here and never again. Raises PermissionDenied or ValidationFailed."""
         require_role(by, Role.ADMIN, "make a token")
-        if problems := list(token_problems(name, lifetime)):
+        if problems := list(credential_problems(name, lifetime)):
             raise ValidationFailed(problems)
         now = self._clock.now()
-        secret = PREFIX + secrets.token_urlsafe(32)
+        secret = credentials.new_secret(PREFIX)
         expires_at = None if lifetime is None else now + lifetime
         token = Token(new_id("tok", now), name, role, hash_of(secret), by.actor, now, expires_at)
         await self._tokens.add(token)
@@ -57,18 +55,9 @@ class TokenRegister:
     async def revoke(self, id: str, by: Principal) -> Token:
         """Let a token's holder in no more; revoking twice is once. Raises PermissionDenied or NotFound."""
         require_role(by, Role.ADMIN, "revoke a token")
-        for _ in range(_ATTEMPTS):
-            token = await self._tokens.get(id)
-            if token is None:
-                raise NotFound(f"There is no token {id!r}.", id)
-            if token.revoked_at is not None:
-                return token
-            revoked = structs.replace(token, revoked_at=self._clock.now(), revision=token.revision + 1)
-            if await self._tokens.save(revoked):
-                self._recognised.pop(token.secret_hash, None)
-                log.info("token revoked", token=id, by=by.actor.id)
-                return revoked
-        raise Contention(f"Token {id} is being changed by many others at once. Nothing was done; try again.")
+        token = await credentials.revoke(self._tokens, "token", id, self._clock.now(), by)
+        self._recognised.pop(token.secret_hash, None)
+        return token
 
     async def recognise(self, secret: str) -> Token | None:
         """The valid token with that secret; None if there is none. Raises `StoreUnavailable`.
@@ -98,13 +87,11 @@ class TokenRegister:
             self._recognised.popitem(last=False)
 
     async def _note_use(self, token: Token) -> None:
-        """Write down that it was used, once a minute at most; a lost race or an absent store costs only the note."""
-        now = self._clock.now()
-        if token.last_used_at is not None and now - token.last_used_at < _USED_EVERY:
-            return
-        used = structs.replace(token, last_used_at=now, revision=token.revision + 1)
+        """Write down that it was used; an absent store costs only the note."""
         try:
-            if await self._tokens.save(used):
-                self._remember(token.secret_hash, used)
+            used = await credentials.note_use(self._tokens, token, self._clock.now())
         except StoreUnavailable:
             log.warning("token use not noted", token=token.id)
+            return
+        if used is not None:
+            self._remember(token.secret_hash, used)

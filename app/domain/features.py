@@ -137,14 +137,17 @@ def duplicate_problems(names: Sequence[str], path: tuple[str, ...]) -> Iterator[
         seen.add(name.casefold())
 
 
+def unknown_environment(name: str, known: Sequence[str], path: tuple[str, ...]) -> FieldProblem:
+    """That there is no environment of that name."""
+    return FieldProblem(path, f"There is no environment {name!r}. Known: {', '.join(known) or 'none'}.")
+
+
 def environment_problems(names: Sequence[str], known: Sequence[str], path: tuple[str, ...]) -> Iterator[FieldProblem]:
     """What is wrong with a list of environment names: unknown ones, and those named twice."""
     seen: set[str] = set()
     for index, name in enumerate(names):
         if name not in known:
-            yield FieldProblem(
-                (*path, str(index)), f"There is no environment {name!r}. Known: {', '.join(known) or 'none'}."
-            )
+            yield unknown_environment(name, known, (*path, str(index)))
         elif name in seen:
             yield FieldProblem((*path, str(index)), f"{name!r} is named twice.")
         seen.add(name)

@@ -1,17 +1,13 @@
 """API tokens: who holds one may do what its role allows, until it expires or is revoked. Secrets are kept as hashes."""
 
-import hashlib
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from app.domain.access import Actor, Principal, Role
-from app.domain.features import name_problems
-from app.domain.problems import FieldProblem
+from app.domain.credentials import is_in_force
 
 PREFIX = "slw_"
-MAX_LIFETIME = timedelta(days=3_650)
 
 
 class Token(Struct, frozen=True):
@@ -30,21 +26,13 @@ class Token(Struct, frozen=True):
 
     def is_valid(self, now: datetime) -> bool:
         """Whether it still lets its holder in."""
-        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+        return is_in_force(now, self.expires_at, self.revoked_at)
+
+    def revoked(self, now: datetime) -> "Token":
+        """Its next revision, which lets nobody in."""
+        return structs.replace(self, revoked_at=now, revision=self.revision + 1)
 
     @property
     def principal(self) -> Principal:
         """The caller that holds it."""
         return Principal(Actor(self.id, self.name), self.role)
-
-
-def hash_of(secret: str) -> str:
-    """What is stored of a secret. Secrets are 256 random bits, so a plain hash cannot be guessed back."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def token_problems(name: str, lifetime: timedelta | None) -> Iterator[FieldProblem]:
-    """What is wrong with a token to be made."""
-    yield from name_problems(name, ("name",))
-    if lifetime is not None and not timedelta(0) < lifetime <= MAX_LIFETIME:
-        yield FieldProblem(("expiresIn",), f"Use a lifetime of more than nothing and at most {MAX_LIFETIME.days} days.")

@@ -1,10 +1,12 @@
-"""Tokens and the audit log as domain values: what can be asked for, by purpose."""
+"""Tokens, SDK keys and the audit log as domain values: what can be asked for, by purpose."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 from msgspec import Struct
 
 from app.domain.audit import AuditEntry
+from app.domain.sdk_keys import SdkKey
 from app.domain.tokens import Token
 from app.store.documents import Key, Query, Store
 from app.store.repositories import Page, Repository, milliseconds, page_key
@@ -35,6 +37,46 @@ class Tokens(Repository[Token]):
     async def page(self, first: int, after: str | None) -> Page[Token]:
         """Tokens, the newest first."""
         return await self._page([Query(sort="page_key", descending=True, below=after)], first)
+
+    def all(self) -> AsyncIterator[Token]:
+        """Every token, the newest first, read in pages."""
+        return self._each("page_key")
+
+
+class SdkKeys(Repository[SdkKey]):
+    """SDK keys; no two have one secret."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.collection("sdk_keys"), SdkKey)
+
+    def _id(self, value: SdkKey) -> str:
+        return value.id
+
+    def _keys(self, value: SdkKey) -> dict[str, Key]:
+        return {
+            "page_key": self.cursor(value),
+            "secret_hash": value.secret_hash,
+            "environment": value.environment,
+            "changed_ms": milliseconds(value.changed_at),
+        }
+
+    @staticmethod
+    def cursor(value: SdkKey) -> str:
+        """Where a key stands in the order of `page`."""
+        return page_key(value.created_at, value.id)
+
+    async def page(self, first: int, after: str | None, environment: str | None = None) -> Page[SdkKey]:
+        """Keys, the newest first, of one environment where asked for."""
+        equal: dict[str, Key] = {} if environment is None else {"environment": environment}
+        return await self._page([Query(sort="page_key", descending=True, equal=equal, below=after)], first)
+
+    def all(self) -> AsyncIterator[SdkKey]:
+        """Every key, the newest first, read in pages."""
+        return self._each("page_key")
+
+    async def changed_since(self, since: datetime, limit: int) -> list[tuple[str, int]]:
+        """Ids and revisions of keys made or revoked at or after a moment, the earliest first. Use is no change."""
+        return await self._collection.revisions(Query(sort="changed_ms", at_least=milliseconds(since), limit=limit))
 
 
 class AuditFilter(Struct, frozen=True):

@@ -124,6 +124,12 @@ INDEXES: Mapping[str, tuple[Index, ...]] = {
         Index(("changed_ms",)),
     ),
     "tokens": (Index(("secret_hash",), unique=True), Index(("page_key",))),
+    "sdk_keys": (
+        Index(("secret_hash",), unique=True),
+        Index(("page_key",)),
+        Index(("environment", "page_key")),
+        Index(("changed_ms",)),
+    ),
     "audit": (Index(("page_key",)), Index(("actor_id", "page_key")), Index(("feature_key", "page_key"))),
 }
 

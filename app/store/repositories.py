@@ -5,7 +5,7 @@ Only here is decided which keys a document is found by; `documents.INDEXES` decl
 
 import asyncio
 import heapq
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
@@ -17,12 +17,14 @@ from app.domain.environments import Environment
 from app.domain.features import Feature, FeatureKind
 from app.domain.pipelines import Pipeline
 from app.domain.releases import Release, ReleaseStatus
+from app.domain.sdk_keys import SdkKey
 from app.domain.tokens import Token
 from app.store.documents import Collection, Document, Key, Query, Store
 
+_AT_ONCE = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Value = TypeVar("Value", Environment, Pipeline, Feature, Release, Token, AuditEntry)
+Value = TypeVar("Value", Environment, Pipeline, Feature, Release, Token, SdkKey, AuditEntry)
 
 
 def milliseconds(at: datetime) -> int:
@@ -67,6 +69,14 @@ class Repository(Generic[Value]):
         sort, descending = queries[0].sort, queries[0].descending
         merged = list(heapq.merge(*found, key=lambda document: document.keys[sort], reverse=descending))
         return Page([self._value(document) for document in merged[:first]], len(merged) > first)
+
+    async def _each(self, sort: str) -> AsyncIterator[Value]:
+        """Every value, the last in order first, read in pages: as many as there are, never all at once."""
+        query = Query(sort=sort, descending=True, limit=_AT_ONCE)
+        while found := await self._collection.find(query):
+            for document in found:
+                yield self._value(document)
+            query = structs.replace(query, below=found[-1].keys[sort])
 
     async def get(self, id: str) -> Value | None:
         """The value of that id."""
