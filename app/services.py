@@ -11,9 +11,10 @@ from app.catalog import Catalog
 from app.engine import Clock, Engine, SystemClock
 from app.live import Hub
 from app.live import connect as connect_live
+from app.sdk_keys import SdkKeyRegister
 from app.settings import Settings
 from app.store import open_store
-from app.store.access import AuditLog, Tokens
+from app.store.access import AuditLog, SdkKeys, Tokens
 from app.store.documents import Store
 from app.store.repositories import Environments, Features, Pipelines, Releases
 from app.timers import BakeTimers
@@ -38,6 +39,8 @@ class Services:
     catalog: Catalog
     tokens: TokenRegister
     token_list: Tokens
+    sdk_keys: SdkKeyRegister
+    sdk_key_list: SdkKeys
     auditor: Auditor
     audit_log: AuditLog
 
@@ -61,7 +64,7 @@ async def open_services(settings: Settings, clock: Clock | None = None) -> Async
         hub = Hub(releases, redis, settings.poll_seconds)
         engine = Engine(releases, BakeTimers(timers_redis), hub, clock)
         catalog = Catalog(environments, pipelines, features, releases, engine, clock)
-        token_list, audit_log = Tokens(store), AuditLog(store)
+        token_list, sdk_key_list, audit_log = Tokens(store), SdkKeys(store), AuditLog(store)
         yield Services(
             settings=settings,
             clock=clock,
@@ -76,6 +79,8 @@ async def open_services(settings: Settings, clock: Clock | None = None) -> Async
             catalog=catalog,
             tokens=TokenRegister(token_list, clock),
             token_list=token_list,
+            sdk_keys=SdkKeyRegister(sdk_key_list, environments, clock),
+            sdk_key_list=sdk_key_list,
             auditor=Auditor(audit_log, clock),
             audit_log=audit_log,
         )
