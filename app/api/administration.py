@@ -1,4 +1,4 @@
-"""Tokens and the audit log in the schema: for administrators."""
+"""Tokens, SDK keys and the audit log in the schema: for administrators."""
 
 from __future__ import annotations
 
@@ -44,6 +44,39 @@ class TokenConnection:
     """A page of tokens."""
 
     edges: list[TokenEdge] = plain("The tokens.")
+    page_info: PageInfo = plain("Where the page lies.")
+
+
+@strawberry.type(
+    description="An SDK key: its holder may evaluate features of one environment over OFREP, and nothing else. Its "
+    "secret was shown once, when it was made."
+)
+class SdkKey:
+    """An SDK key."""
+
+    id: strawberry.ID = plain("What `revokeSdkKey` names it by.")
+    name: str = plain("What it is built into.")
+    environment: str = plain("The one environment that it evaluates in.")
+    created_by: Actor = plain("Who made it.")
+    created_at: datetime = plain("When.")
+    expires_at: datetime | None = plain("From when it evaluates nothing; null for never.")
+    last_used_at: datetime | None = plain("When it was last used, to the minute.")
+    revoked_at: datetime | None = plain("When it was revoked.")
+
+
+@strawberry.type(description="An SDK key on a page.")
+class SdkKeyEdge:
+    """A key and its cursor."""
+
+    node: SdkKey = plain("The key.")
+    cursor: str = plain("Where it stands.")
+
+
+@strawberry.type(description="A page of SDK keys, the newest first.")
+class SdkKeyConnection:
+    """A page of keys."""
+
+    edges: list[SdkKeyEdge] = plain("The keys.")
     page_info: PageInfo = plain("Where the page lies.")
 
 
@@ -101,6 +134,15 @@ class CreateTokenInput:
     expires_in: timedelta | None = strawberry.field(
         description="How long it lets its holder in; null for ever.", default=None
     )
+
+
+@strawberry.input(description="An SDK key to make.")
+class CreateSdkKeyInput:
+    """A new SDK key."""
+
+    name: str = strawberry.field(description="What it is built into.")
+    environment: str = strawberry.field(description="The one environment that it evaluates in.")
+    expires_in: timedelta | None = strawberry.field(description="How long it evaluates; null for ever.", default=None)
 
 
 def audit_filter(given: AuditLogFilter | None) -> AuditFilter:

@@ -7,6 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from app.api.oidc import NotVerified, OidcVerifier, looks_like_jwt
+from app.domain import sdk_keys
 from app.domain.access import Actor, Principal, Role
 from app.engine import Clock
 from app.tokens import TokenRegister
@@ -37,12 +38,9 @@ class Authenticator:
 
         Raises `StoreUnavailable` when it cannot be told, and `IssuerUnavailable` likewise.
         """
-        if not isinstance(authorization, str):
+        secret = secret_of(authorization)
+        if secret is None:
             return None
-        scheme, _, given = authorization.strip().partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        secret = given.strip()
         # Compared in constant time, so that answering tells nothing of how far a guess was right.
         if secrets.compare_digest(secret.encode("utf-8", "replace"), self._admin_token):
             return Session(ADMINISTRATOR, ADMIN_TOKEN)
@@ -67,6 +65,19 @@ class Authenticator:
             if (session.expires_at is not None and session.expires_at <= now)
             or (session.credential.startswith("tok_") and session.credential not in valid)
         }
+
+
+def secret_of(authorization: object) -> str | None:
+    """What follows `Bearer`; None for anything else."""
+    if not isinstance(authorization, str):
+        return None
+    scheme, _, secret = authorization.strip().partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else None
+
+
+def is_sdk_key(authorization: object) -> bool:
+    """Whether an SDK key was sent, by its looks alone: an answer that goes by them tells nothing of valid ones."""
+    return (secret_of(authorization) or "").startswith(sdk_keys.PREFIX)
 
 
 def authorization_of(connection_params: Mapping[str, object]) -> object:

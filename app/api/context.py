@@ -81,6 +81,11 @@ NOT_LET_IN = (
     "It goes into the header as `Authorization: Bearer <token>`."
 )
 
+ONLY_EVALUATES = (
+    "This is an SDK key: it only evaluates features, over `/ofrep/v1/...`. "
+    "An API token is needed here (`slw_...`), as `Authorization: Bearer <token>`."
+)
+
 Info: TypeAlias = strawberry.Info[Context, None]
 
 

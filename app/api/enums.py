@@ -116,7 +116,7 @@ _described(
         "VIEWER": "Read and subscribe.",
         "OPERATOR": "Also start, pause, unpause, skip, abort and roll out; edit features and pipelines.",
         "APPROVER": "Also approve.",
-        "ADMIN": "Also bypass reviews, and manage environments and tokens.",
+        "ADMIN": "Also bypass reviews, and manage environments, tokens and SDK keys.",
     },
 )
 _described(

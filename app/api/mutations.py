@@ -26,7 +26,7 @@ from app.api.problems import (
     shown,
 )
 from app.api.types import Environment, Feature, Pipeline, RecordedEvent, Release, ReleaseEvent, recorded
-from app.domain import environments, features, pipelines, problems, releases, tokens
+from app.domain import environments, features, pipelines, problems, releases, sdk_keys, tokens
 from app.domain.audit import Outcome
 from app.domain.commands import Command
 from app.domain.releases import ReleaseAction
@@ -98,6 +98,21 @@ class RevokeTokenPayload:
     token: tokens.Token = plain("The token.", shown_as=administration.Token)
 
 
+@strawberry.type(description="The SDK key is made.")
+class CreateSdkKeyPayload:
+    """A new SDK key and its secret."""
+
+    sdk_key: sdk_keys.SdkKey = plain("The key.", shown_as=administration.SdkKey)
+    secret: str = plain("What an SDK sends as bearer token. It is not kept: write it down now.")
+
+
+@strawberry.type(description="The SDK key is revoked.")
+class RevokeSdkKeyPayload:
+    """A revoked SDK key."""
+
+    sdk_key: sdk_keys.SdkKey = plain("The key.", shown_as=administration.SdkKey)
+
+
 SaveEnvironmentResult = Annotated[
     EnvironmentPayload | PermissionDenied | ValidationFailed,
     strawberry.union("SaveEnvironmentResult", description="What `saveEnvironment` answers."),
@@ -148,6 +163,14 @@ CreateTokenResult = Annotated[
 RevokeTokenResult = Annotated[
     RevokeTokenPayload | PermissionDenied | NotFound,
     strawberry.union("RevokeTokenResult", description="What `revokeToken` answers."),
+]
+CreateSdkKeyResult = Annotated[
+    CreateSdkKeyPayload | PermissionDenied | ValidationFailed,
+    strawberry.union("CreateSdkKeyResult", description="What `createSdkKey` answers."),
+]
+RevokeSdkKeyResult = Annotated[
+    RevokeSdkKeyPayload | PermissionDenied | NotFound,
+    strawberry.union("RevokeSdkKeyResult", description="What `revokeSdkKey` answers."),
 ]
 
 P = ParamSpec("P")
@@ -381,3 +404,19 @@ class Mutation:
     ) -> RevokeTokenPayload:
         """See `TokenRegister.revoke`."""
         return RevokeTokenPayload(token=await info.context.services.tokens.revoke(id, info.context.caller))
+
+    @_mutation(CreateSdkKeyResult, "Make an SDK key; its secret is shown here and never again. Needs ADMIN.")
+    async def create_sdk_key(
+        self, info: Info, given: Annotated[administration.CreateSdkKeyInput, _input("The key.")]
+    ) -> CreateSdkKeyPayload:
+        """See `SdkKeyRegister.create`."""
+        register, caller = info.context.services.sdk_keys, info.context.caller
+        key, secret = await register.create(given.name, given.environment, given.expires_in, caller)
+        return CreateSdkKeyPayload(sdk_key=key, secret=secret)
+
+    @_mutation(RevokeSdkKeyResult, "Let an SDK key's holder evaluate no more. Needs ADMIN.")
+    async def revoke_sdk_key(
+        self, info: Info, id: Annotated[strawberry.ID, argument("The key.")]
+    ) -> RevokeSdkKeyPayload:
+        """See `SdkKeyRegister.revoke`."""
+        return RevokeSdkKeyPayload(sdk_key=await info.context.services.sdk_keys.revoke(id, info.context.caller))

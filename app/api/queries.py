@@ -19,8 +19,9 @@ from app.domain.evaluation import Evaluation, evaluate_feature
 from app.domain.features import Feature, FeatureKind
 from app.domain.pipelines import Pipeline
 from app.domain.releases import Release
+from app.domain.sdk_keys import SdkKey
 from app.domain.tokens import Token
-from app.store.access import AuditLog, Tokens
+from app.store.access import AuditLog, SdkKeys, Tokens
 from app.store.repositories import Page, Pipelines
 
 
@@ -146,6 +147,20 @@ class Query:
         require_admin(info.context, "see tokens")
         page = await info.context.services.token_list.page(page_size(first), read_cursor("tokens", after))
         return connection("tokens", page, [Tokens.cursor(token) for token in page.values], after)
+
+    @query(administration.SdkKeyConnection, "SDK keys, the newest first. Needs ADMIN.")
+    async def sdk_keys(
+        self,
+        info: Info,
+        environment: Annotated[str | None, argument("Only those of this environment.")] = None,
+        first: First = 20,
+        after: After = None,
+    ) -> Connection[SdkKey]:
+        """A page of SDK keys."""
+        require_admin(info.context, "see SDK keys")
+        size, position = page_size(first), read_cursor("sdkKeys", after)
+        page = await info.context.services.sdk_key_list.page(size, position, environment)
+        return connection("sdkKeys", page, [SdkKeys.cursor(key) for key in page.values], after)
 
     @query(administration.AuditConnection, "Who asked for what, the newest first. Needs ADMIN.")
     async def audit_log(

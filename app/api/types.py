@@ -387,7 +387,7 @@ class Evaluation:
     phase_name: str | None = plain("The phase of that release which admitted the context.")
     reason: str = computed(
         _reason,
-        "STATIC: the spec has no rules and no release is under way. DEFAULT: no rule admits the context. "
+        "STATIC: nothing in the environment depends on the context. DEFAULT: no rule admits the context. "
         "TARGETING_MATCH: a rule does. SPLIT: a rule does, and the unit is within its pass percentage.",
     )
 

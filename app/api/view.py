@@ -17,8 +17,8 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types.unset import UnsetType
 
 from app.api import http
-from app.api.auth import Authenticator, Session, authorization_of
-from app.api.context import NOT_LET_IN, UNAUTHENTICATED, Context
+from app.api.auth import Authenticator, Session, authorization_of, is_sdk_key
+from app.api.context import NOT_LET_IN, ONLY_EVALUATES, UNAUTHENTICATED, Context
 from app.api.graphiql import page, wants_page
 from app.api.http import HttpError
 from app.api.issuer_keys import IssuerUnavailable
@@ -79,7 +79,7 @@ class GraphQLView(GraphQL[Context, None]):
         return http.result_response(result, media_type)
 
     async def _session(self, request: Request) -> Session:
-        """Who asks. Raises 401, 429 or 503. Guesses are counted by address, requests by token."""
+        """Who asks. Raises 401, 403, 429 or 503. Guesses are counted by address, requests by token."""
         authorization = request.headers.get("authorization")
         try:
             session = await self._authenticator.session(authorization)
@@ -92,6 +92,8 @@ class GraphQLView(GraphQL[Context, None]):
         if wait:
             raise HttpError(429, f"Too many requests; wait {wait} s.", "RATE_LIMITED", retry_after=str(wait))
         if session is None:
+            if is_sdk_key(authorization):
+                raise HttpError(403, ONLY_EVALUATES, "FORBIDDEN")
             message = UNAUTHENTICATED if authorization is None else NOT_LET_IN
             raise HttpError(401, message, "UNAUTHENTICATED", www_authenticate="Bearer")
         return session

@@ -44,6 +44,8 @@ _MEMBERS = {
     "ReleaseActionPayload": f"{_RELEASE} events {{ sequence type reason phase {{ name }} }}",
     "CreateTokenPayload": "secret token { id name role expiresAt }",
     "RevokeTokenPayload": "token { id revokedAt }",
+    "CreateSdkKeyPayload": "secret sdkKey { id name environment expiresAt }",
+    "RevokeSdkKeyPayload": "sdkKey { id revokedAt }",
     "NotFound": "id",
     "ValidationFailed": "fields { path message }",
     "PermissionDenied": "requiredRole",

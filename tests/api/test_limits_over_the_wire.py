@@ -222,6 +222,15 @@ async def test_who_guesses_tokens_is_slowed_down_by_address(limited: Serve, redi
         assert (await api.post(QUERY)).status_code == 200
 
 
+async def test_an_sdk_key_counts_as_a_guess(limited: Serve, redis_url: str) -> None:
+    """Sent where it lets nobody in, it is told so, and slowed down by address like any wrong token."""
+    async with limited(requests_per_minute=5) as api:
+        answers = [await api.post(QUERY, authorization=f"Bearer slk_{n}") for n in range(6)]
+        assert [answer.status_code for answer in answers] == [403] * 5 + [429]
+        must_wait(answers[-1])
+        assert (await api.post(QUERY, authorization="Bearer slw_wrong")).status_code == 429
+
+
 @pytest.mark.parametrize("away", ["stopped", "hung"])
 async def test_requests_are_counted_while_redis_is_away(limited: Serve, away: str) -> None:
     """They are answered, soon enough, and the process counts for itself."""

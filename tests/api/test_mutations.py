@@ -30,7 +30,7 @@ class World:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.idle = self.used = self.release = self.phase = self.later = self.waiting = self.waiting_phase = ""
-        self.token = ""
+        self.token = self.sdk_key = ""
 
     async def make(self) -> None:
         """An idle pipeline; one with a release under way; and a release that waits for review."""
@@ -43,6 +43,7 @@ class World:
         self.phase, self.later = (each.id for each in release.phases)
         self.waiting, self.waiting_phase = waiting.id, waiting.phases[0].id
         self.token = (await services.tokens.create("Somebody", Role.VIEWER, None, ADMIN))[0].id
+        self.sdk_key = (await services.sdk_keys.create("Shop", "production", None, ADMIN))[0].id
 
 
 def _pipeline(name: str, **more: object) -> dict[str, object]:
@@ -59,6 +60,10 @@ def _update(key: str, **more: object) -> dict[str, object]:
 
 def _attach(key: str, pipeline: str | None) -> dict[str, object]:
     return {"input": {"featureKey": key, "pipelineId": pipeline}}
+
+
+def _key(name: str, environment: str = "production") -> dict[str, object]:
+    return {"input": {"name": name, "environment": environment}}
 
 
 def _on_phase(release: str, phase: str, **more: object) -> dict[str, object]:
@@ -153,6 +158,12 @@ STEPS: list[tuple[str, Principal, Arguments, str]] = [
     ("revokeToken", APPROVER, lambda w: {"id": w.token}, "PermissionDenied"),
     ("revokeToken", ADMIN, lambda w: {"id": w.token}, "RevokeTokenPayload"),
     ("revokeToken", ADMIN, lambda w: {"id": "tok_0"}, "NotFound"),
+    ("createSdkKey", ADMIN, lambda w: _key("New"), "CreateSdkKeyPayload"),
+    ("createSdkKey", APPROVER, lambda w: _key("New"), "PermissionDenied"),
+    ("createSdkKey", ADMIN, lambda w: _key("New", "mars"), "ValidationFailed"),
+    ("revokeSdkKey", APPROVER, lambda w: {"id": w.sdk_key}, "PermissionDenied"),
+    ("revokeSdkKey", ADMIN, lambda w: {"id": w.sdk_key}, "RevokeSdkKeyPayload"),
+    ("revokeSdkKey", ADMIN, lambda w: {"id": "sdk_0"}, "NotFound"),
 ]
 
 # One union answers all actions, so it has members that some of them never give.

@@ -35,6 +35,8 @@ _MUTATIONS: dict[str, tuple[Role, dict[str, Any]]] = {
     "fullRollOut": (Role.OPERATOR, {"input": _WHOLE}),
     "createToken": (Role.ADMIN, {"input": {"name": "", "role": "VIEWER"}}),
     "revokeToken": (Role.ADMIN, {"id": "tok_none"}),
+    "createSdkKey": (Role.ADMIN, {"input": {"name": "", "environment": "production"}}),
+    "revokeSdkKey": (Role.ADMIN, {"id": "sdk_none"}),
 }
 _QUERIES: dict[str, tuple[Role, str]] = {
     "node": (Role.VIEWER, 'node(id: "rel_none") { id }'),
@@ -49,6 +51,7 @@ _QUERIES: dict[str, tuple[Role, str]] = {
     "releases": (Role.VIEWER, "releases { edges { cursor } }"),
     "evaluate": (Role.VIEWER, 'evaluate(featureKey: "checkout", environment: "production") { value }'),
     "tokens": (Role.ADMIN, "tokens { edges { cursor } }"),
+    "sdkKeys": (Role.ADMIN, "sdkKeys { edges { cursor } }"),
     "auditLog": (Role.ADMIN, "auditLog { edges { cursor } }"),
 }
 _SUBSCRIPTIONS: dict[str, tuple[Role, str]] = {
