@@ -29,6 +29,7 @@ from app.domain.problems import (
 )
 from app.domain.releases import Release, SpecChange, spec_in_force
 from app.engine import ATTEMPTS, Clock, Contention, Engine, new_id, stand_back
+from app.live import Announcer
 from app.store.documents import DuplicateKey
 from app.store.repositories import Environments, Features, Pipelines, Releases
 
@@ -65,6 +66,7 @@ class Catalog:
         features: Features,
         releases: Releases,
         engine: Engine,
+        announcer: Announcer,
         clock: Clock,
     ) -> None:
         self._environments = environments
@@ -72,6 +74,7 @@ class Catalog:
         self._features = features
         self._releases = releases
         self._engine = engine
+        self._announcer = announcer
         self._clock = clock
 
     # --- environments ---
@@ -184,6 +187,7 @@ class Catalog:
             await self._features.add(feature)
         except DuplicateKey as taken:
             raise AlreadyExists(f"There is a feature with the key {key!r} already.") from taken
+        await self._announcer.announce_other(feature.id, feature.revision)
         return feature
 
     async def attach_pipeline(self, feature_key: str, pipeline_id: str | None, by: Principal) -> Feature:

@@ -48,7 +48,7 @@ def connect(redis_url: str) -> Redis:
 
 
 class Announcement(Struct, frozen=True):
-    """Which release changed, and its revision now."""
+    """Which release, feature or SDK key changed, and its revision now."""
 
     id: str
     revision: int
@@ -60,6 +60,19 @@ class Announcer(Protocol):
     async def announce(self, release: Release) -> None:
         """Tell of a change that is on record. Never fails: the poll finds what was not announced."""
 
+    async def announce_other(self, id: str, revision: int) -> None:
+        """Tell likewise of a feature or an SDK key."""
+
+
+class Told(Protocol):
+    """Is told of changes at once, and must not wait nor fail."""
+
+    def release_changed(self, release: Release) -> None:
+        """A release stands like this now."""
+
+    def other_changed(self, id: str) -> None:
+        """A feature or an SDK key is new, or another."""
+
 
 class RedisAnnouncer:
     """Announces on the Redis channel."""
@@ -69,15 +82,15 @@ class RedisAnnouncer:
 
     async def announce(self, release: Release) -> None:
         """Publish the release's id and revision."""
+        await self.announce_other(release.id, release.revision)
+
+    async def announce_other(self, id: str, revision: int) -> None:
+        """Publish id and revision."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                await self._redis.publish(CHANNEL, msgspec.json.encode(Announcement(release.id, release.revision)))
+                await self._redis.publish(CHANNEL, msgspec.json.encode(Announcement(id, revision)))
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning(
-                "change not announced, the poll will find it",
-                release=release.id,
-                error=str(error) or type(error).__name__,
-            )
+            log.warning("change not announced, the poll will find it", id=id, error=str(error) or type(error).__name__)
 
 
 class Watcher:
@@ -138,6 +151,7 @@ class Hub:
         self._poll_seconds = poll_seconds
         self._by_release: dict[str, set[Watcher]] = {}
         self._of_all: set[Watcher] = set()
+        self._told: set[Told] = set()
         self._known: OrderedDict[str, int] = OrderedDict()
         self._wanted: dict[str, None] = {}
         self._wanted_some = asyncio.Event()
@@ -152,6 +166,20 @@ class Hub:
         """Offer a change to the watchers of this process, then announce it to the others."""
         self._offer(release)
         await self._ahead.announce(release)
+
+    async def announce_other(self, id: str, revision: int) -> None:
+        """Tell this process of a changed feature or SDK key, then announce it to the others."""
+        self._tell(id)
+        await self._ahead.announce_other(id, revision)
+
+    @contextmanager
+    def telling(self, told: Told) -> Iterator[None]:
+        """Tell of every changed release, and of each feature and SDK key that is announced, to the end of the block."""
+        self._told.add(told)
+        try:
+            yield
+        finally:
+            self._told.discard(told)
 
     @contextmanager
     def watch(self, release_id: str) -> Iterator[Watcher]:
@@ -217,14 +245,21 @@ class Hub:
         except msgspec.MsgspecError:
             log.warning("announcement not understood", size=len(data))
             return
-        self._want(announcement.id, announcement.revision)
+        if announcement.id.startswith("rel_"):
+            self._want(announcement.id, announcement.revision)
+        else:
+            self._tell(announcement.id)
+
+    def _tell(self, id: str) -> None:
+        for told in tuple(self._told):
+            told.other_changed(id)
 
     async def _poll(self) -> None:
         """Look for changes that no announcement told of."""
         seen_until = datetime.now(UTC)
         while True:
             await asyncio.sleep(self._poll_seconds)
-            if not self._of_all and not self._by_release:
+            if not self._of_all and not self._told and not self._by_release:
                 seen_until = datetime.now(UTC)
                 continue
             started = datetime.now(UTC)
@@ -238,7 +273,7 @@ class Hub:
             seen_until = started
 
     def _want(self, id: str, revision: int) -> None:
-        watched = self._of_all or id in self._by_release
+        watched = self._of_all or self._told or id in self._by_release
         if watched and self._known.get(id, 0) < revision:
             self._wanted[id] = None
             self._wanted_some.set()
@@ -270,6 +305,8 @@ class Hub:
         self._known.move_to_end(release.id)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
+        for told in tuple(self._told):
+            told.release_changed(release)
         for watcher in (*self._by_release.get(release.id, ()), *self._of_all):
             watcher.offer(release)
 

@@ -11,6 +11,7 @@ from app.domain.credentials import hash_of
 from app.domain.problems import ValidationFailed
 from app.domain.sdk_keys import PREFIX, SdkKey, sdk_key_problems
 from app.engine import Clock, new_id
+from app.live import Announcer
 from app.store.access import SdkKeys
 from app.store.documents import StoreUnavailable
 from app.store.repositories import Environments
@@ -21,9 +22,10 @@ log = structlog.get_logger()
 class SdkKeyRegister:
     """The SDK keys of this Slipway."""
 
-    def __init__(self, keys: SdkKeys, environments: Environments, clock: Clock) -> None:
+    def __init__(self, keys: SdkKeys, environments: Environments, announcer: Announcer, clock: Clock) -> None:
         self._keys = keys
         self._environments = environments
+        self._announcer = announcer
         self._clock = clock
 
     async def create(
@@ -39,13 +41,16 @@ class SdkKeyRegister:
         expires_at = None if lifetime is None else now + lifetime
         key = SdkKey(new_id("sdk", now), name, environment, hash_of(secret), by.actor, now, now, expires_at)
         await self._keys.add(key)
+        await self._announcer.announce_other(key.id, key.revision)
         log.info("SDK key made", id=key.id, environment=environment, by=by.actor.id)
         return key, secret
 
     async def revoke(self, id: str, by: Principal) -> SdkKey:
         """Let a key's holder evaluate no more; revoking twice is once. Raises PermissionDenied or NotFound."""
         require_role(by, Role.ADMIN, "revoke an SDK key")
-        return await credentials.revoke(self._keys, "SDK key", id, self._clock.now(), by)
+        key = await credentials.revoke(self._keys, "SDK key", id, self._clock.now(), by)
+        await self._announcer.announce_other(key.id, key.revision)
+        return key
 
     async def note_use(self, ids: Collection[str]) -> None:
         """Write down that the keys of those ids were used; an absent store costs only the notes."""

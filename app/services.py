@@ -63,7 +63,7 @@ async def open_services(settings: Settings, clock: Clock | None = None) -> Async
         features, releases = Features(store), Releases(store)
         hub = Hub(releases, redis, settings.poll_seconds)
         engine = Engine(releases, BakeTimers(timers_redis), hub, clock)
-        catalog = Catalog(environments, pipelines, features, releases, engine, clock)
+        catalog = Catalog(environments, pipelines, features, releases, engine, hub, clock)
         token_list, sdk_key_list, audit_log = Tokens(store), SdkKeys(store), AuditLog(store)
         yield Services(
             settings=settings,
@@ -79,7 +79,7 @@ async def open_services(settings: Settings, clock: Clock | None = None) -> Async
             catalog=catalog,
             tokens=TokenRegister(token_list, clock),
             token_list=token_list,
-            sdk_keys=SdkKeyRegister(sdk_key_list, environments, clock),
+            sdk_keys=SdkKeyRegister(sdk_key_list, environments, hub, clock),
             sdk_key_list=sdk_key_list,
             auditor=Auditor(audit_log, clock),
             audit_log=audit_log,

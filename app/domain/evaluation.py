@@ -8,10 +8,11 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Generic, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from app.domain.comparing import Json
-from app.domain.features import BUCKETS, Feature, FeatureSpec, bucket, threshold
+from app.domain.features import BUCKETS, Feature, FeatureSpec, TargetingRule, bucket, threshold
 from app.domain.matching import Predicate, all_of
 from app.domain.pipelines import ReleaseRule
 from app.domain.releases import Release, ReleasePhase, spec_in_force
@@ -55,8 +56,7 @@ class _SpecPlan:
         self._feature_key = feature_key
         self._rules = tuple(
             (index, all_of(rule.conditions), threshold(rule.pass_percentage))
-            for index, rule in enumerate(spec.rules)
-            if not rule.environments or environment in rule.environments
+            for index, rule in _rules_in(spec, environment)
         )
 
     def first_rule(self, context: Context) -> int | None:
@@ -76,16 +76,15 @@ class _SpecPlan:
         return None
 
     def evaluation(self, index: int | None, release: Release | None, phase: ReleasePhase | None) -> Evaluation:
-        """What the rule at an index gives, within a release under way and a phase that admitted the context."""
+        """What the rule at an index gives, where a release has released phases and one of them admitted the context."""
         release_id = release.id if release and phase else None
         phase_name = phase.name if phase else None
         if index is not None:
             rule = self._spec.rules[index]
             reason = Reason.TARGETING_MATCH if rule.pass_percentage >= 100 else Reason.SPLIT
             return Evaluation(rule.value, rule.name, reason, release_id, phase_name)
-        # While a release is under way who gets which spec depends on the context: no value is the same for all.
-        is_static = not self._spec.rules and release is None
-        reason = Reason.STATIC if is_static else Reason.DEFAULT
+        # Once a phase is released who gets which spec depends on the context: no value is the same for all.
+        reason = Reason.DEFAULT if self._rules or release else Reason.STATIC
         return Evaluation(self._spec.default_value, None, reason, release_id, phase_name)
 
 
@@ -96,12 +95,13 @@ class Plan(Generic[T]):
         self, feature: Feature, latest: Release | None, environment: str, show: Callable[[Evaluation], T]
     ) -> None:
         self._show = show
-        self._release = None if latest is None or latest.is_over else latest
         self._phases: tuple[tuple[ReleasePhase, Predicate], ...] = ()
         self._before = self._after = _SpecPlan(spec_in_force(feature, latest), feature.key, environment)
-        if self._release is not None:
-            self._phases = _released(self._release, environment)
-            self._after = _SpecPlan(self._release.change.after, feature.key, environment)
+        self._release: Release | None = None
+        if latest is not None and (released := _released(latest, environment)):
+            self._release = latest
+            self._phases = tuple((phase, _any_admits(rules)) for phase, rules in released)
+            self._after = _SpecPlan(latest.change.after, feature.key, environment)
         self._shown: dict[tuple[int | None, int | None], T] = {}
 
     def decide(self, context: Context) -> T:
@@ -121,13 +121,26 @@ def evaluate_feature(feature: Feature, latest: Release | None, environment: str,
     return Plan(feature, latest, environment, lambda evaluation: evaluation).decide(context)
 
 
-def state_in(feature: Feature, latest: Release | None, environment: str) -> tuple[str, ...]:
-    """What decides in an environment, named: two states of a feature that are named alike give everyone the same."""
-    if latest is None:
-        return (feature.id,)
-    if latest.is_over:
-        return (latest.id, latest.status.value)
-    return (latest.id, *(phase.id for phase in latest.phases if released_rules(phase, environment)))
+def state_in(feature: Feature, latest: Release | None, environment: str) -> bytes:
+    """All that decides in an environment: by two states that are equal every context gets the same."""
+    state = [feature.key, *_spec_state(spec_in_force(feature, latest), environment)]
+    if latest is not None and (released := _released(latest, environment)):
+        state += [latest.id, [(phase.name, rules) for phase, rules in released]]
+        state += _spec_state(latest.change.after, environment)
+    return msgspec.json.encode(state)
+
+
+def _spec_state(spec: FeatureSpec, environment: str) -> list[Json]:
+    return [[rule for _, rule in _rules_in(spec, environment)], spec.default_value]
+
+
+def _rules_in(spec: FeatureSpec, environment: str) -> list[tuple[int, TargetingRule]]:
+    """The rules that apply in an environment, and their places in the spec."""
+    return [
+        (index, rule)
+        for index, rule in enumerate(spec.rules)
+        if not rule.environments or environment in rule.environments
+    ]
 
 
 def released_rules(phase: ReleasePhase, environment: str) -> tuple[ReleaseRule, ...]:
@@ -137,9 +150,12 @@ def released_rules(phase: ReleasePhase, environment: str) -> tuple[ReleaseRule, 
     return tuple(rule for rule in phase.rules if environment in rule.environments)
 
 
-def _released(release: Release, environment: str) -> tuple[tuple[ReleasePhase, Predicate], ...]:
+def _released(release: Release, environment: str) -> tuple[tuple[ReleasePhase, tuple[ReleaseRule, ...]], ...]:
+    """The phases by which contexts of an environment get the spec after, and their rules; none once it is over."""
+    if release.is_over:
+        return ()
     found = ((phase, released_rules(phase, environment)) for phase in release.phases)
-    return tuple((phase, _any_admits(rules)) for phase, rules in found if rules)
+    return tuple((phase, rules) for phase, rules in found if rules)
 
 
 def _any_admits(rules: tuple[ReleaseRule, ...]) -> Predicate:

@@ -110,6 +110,7 @@ INDEXES: Mapping[str, tuple[Index, ...]] = {
         Index(("key",), unique=True),
         Index(("kind", "key")),
         Index(("pipeline_id", "key")),
+        Index(("created_ms",)),
     ),
     "releases": (
         Index(("lock_key",), unique=True),

@@ -154,7 +154,11 @@ class Features(Repository[Feature]):
         return value.id
 
     def _keys(self, value: Feature) -> dict[str, Key]:
-        keys: dict[str, Key] = {"key": value.key, "kind": value.kind.value}
+        keys: dict[str, Key] = {
+            "key": value.key,
+            "kind": value.kind.value,
+            "created_ms": milliseconds(value.created_at),
+        }
         if value.pipeline_id is not None:
             keys["pipeline_id"] = value.pipeline_id
         return keys
@@ -178,6 +182,10 @@ class Features(Repository[Feature]):
         if pipeline_id is not None:
             equal["pipeline_id"] = pipeline_id
         return await self._page([Query(sort="key", equal=equal, above=after)], first)
+
+    async def created_since(self, since: datetime, limit: int) -> list[tuple[str, int]]:
+        """Ids and revisions of features created at or after a moment, the earliest first."""
+        return await self._collection.revisions(Query(sort="created_ms", at_least=milliseconds(since), limit=limit))
 
 
 class ReleaseFilter(Struct, frozen=True):

@@ -1,0 +1,304 @@
+"""What every feature gives, in the memory of one process: evaluating touches no store.
+
+The snapshot is loaded once and then fed by the live path: each changed release as the hub offers it, each new feature
+and each SDK key as it is announced. A light poll finds what was never announced. While the stores are away it serves
+what it knew last.
+
+For each environment it keeps a version, which names the state of all features there: it changes when somebody could be
+answered differently, and is the same on every process that holds the same state.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeVar
+
+import structlog
+from msgspec import structs
+
+from app.domain.credentials import hash_of
+from app.domain.evaluation import Evaluation, Plan, state_in
+from app.domain.features import Feature
+from app.domain.releases import Release
+from app.domain.sdk_keys import SdkKey
+from app.live import Hub
+from app.store.access import SdkKeys
+from app.store.repositories import Features, Releases
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+_PAGE = 200
+_MOST = 10_000
+_RETRY_SECONDS = 1.0
+_REMEMBERED = 10_000
+# How far the clocks of two servers may differ before the poll could overlook something new.
+_CLOCK_SKEW = timedelta(seconds=10)
+
+
+class Served(Generic[T]):
+    """A feature as it is served: what decides its value, made ready for each environment that asks."""
+
+    def __init__(self, feature: Feature, latest: Release | None, show: Callable[[Feature, Evaluation], T]) -> None:
+        self.feature = feature
+        # History and approvals decide nothing, and a history may be long.
+        self.latest = None if latest is None else structs.replace(latest, history=())
+        self._show = show
+        self._plans: dict[str, Plan[T]] = {}
+
+    def plan(self, environment: str) -> Plan[T]:
+        """What decides in an environment."""
+        plan = self._plans.get(environment)
+        if plan is None:
+            plan = Plan(self.feature, self.latest, environment, lambda found: self._show(self.feature, found))
+            self._plans[environment] = plan
+        return plan
+
+    def is_older_than(self, release: Release) -> bool:
+        """Whether a release of the feature is news."""
+        if self.latest is None or self.latest.number < release.number:
+            return True
+        return self.latest.number == release.number and self.latest.revision < release.revision
+
+
+class EnvironmentView(Generic[T]):
+    """The features in one environment, and the version of their state there."""
+
+    def __init__(self, name: str, served: dict[str, Served[T]]) -> None:
+        self._name = name
+        self._served = served
+        self._marks = {key: _mark(each, name) for key, each in served.items()}
+        self._number = 0
+        for mark in self._marks.values():
+            self._number ^= mark
+        self._in_order: list[Plan[T]] | None = None
+        self._changed = asyncio.Event()
+        self.last_change = ""
+
+    @property
+    def version(self) -> str:
+        """Names the state of all features in the environment."""
+        return f"{self._number:032x}"
+
+    @property
+    def plans(self) -> list[Plan[T]]:
+        """What decides, of every feature, by key."""
+        if self._in_order is None:
+            self._in_order = [self._served[key].plan(self._name) for key in sorted(self._served)]
+        return self._in_order
+
+    def follow(self, key: str, change: str) -> None:
+        """Take in that a feature is served differently, and the change that made it so."""
+        self._in_order = None
+        mark = _mark(self._served[key], self._name)
+        before = self._marks.get(key, 0)
+        if before == mark:
+            return
+        self._marks[key] = mark
+        self._number ^= before ^ mark
+        self.last_change = change
+        self.wake()
+
+    async def changed(self) -> None:
+        """Return when the version is another, or when there is another reason to look."""
+        await self._changed.wait()
+
+    def wake(self) -> None:
+        """Let those who wait look."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+class Snapshot(Generic[T]):
+    """The features of this Slipway and the keys that may evaluate them. `show` makes an answer of an evaluation."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        features: Features,
+        releases: Releases,
+        sdk_keys: SdkKeys,
+        poll_seconds: float,
+        show: Callable[[Feature, Evaluation], T],
+    ) -> None:
+        self._hub = hub
+        self._features = features
+        self._releases = releases
+        self._sdk_keys = sdk_keys
+        self._poll_seconds = poll_seconds
+        self._show = show
+        self._served: dict[str, Served[T]] = {}
+        self._views: dict[str, EnvironmentView[T]] = {}
+        self._keys: dict[str, SdkKey] = {}
+        self._key_ids: dict[str, str] = {}
+        self._taken: OrderedDict[str, int] = OrderedDict()
+        self._took = asyncio.Event()
+        self._wanted: dict[str, None] = {}
+        self._wanted_features: dict[str, None] = {}
+        self._wanted_some = asyncio.Event()
+        self.is_loaded = False
+
+    # --- what is asked of it ---
+
+    def served(self, feature_key: str) -> Served[T] | None:
+        """The feature of that key."""
+        return self._served.get(feature_key)
+
+    def view(self, environment: str) -> EnvironmentView[T]:
+        """All features in an environment."""
+        view = self._views.get(environment)
+        if view is None:
+            view = self._views[environment] = EnvironmentView(environment, self._served)
+        return view
+
+    def key_of(self, secret: str) -> SdkKey | None:
+        """The SDK key of that secret, valid or not."""
+        return self.key(self._key_ids.get(hash_of(secret), ""))
+
+    def key(self, id: str) -> SdkKey | None:
+        """The SDK key of that id, valid or not."""
+        return self._keys.get(id)
+
+    async def caught_up(self, change: str, within: float) -> None:
+        """Return when a change that another process told of (`EnvironmentView.last_change`) is taken in here.
+
+        Returns after `within` seconds all the same: who asked is better served late than never.
+        """
+        id, _, revision = change.partition(".")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._taken.get(id, 0) < int(revision):
+                    await self._took.wait()
+
+    # --- how it is kept ---
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Load and follow, to the end of the block. The hub must be running."""
+        # Told before it is loaded, so that nothing is missed in between.
+        with self._hub.telling(self):
+            task = asyncio.create_task(self._keep())
+            try:
+                yield
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    def release_changed(self, release: Release) -> None:
+        """Serve a feature as its release now has it."""
+        known = self._served.get(release.feature_key)
+        if known is None:
+            self._wanted_features[release.feature_key] = None
+            self._wanted_some.set()
+        elif known.is_older_than(release):
+            self._serve(known.feature, release)
+
+    def other_changed(self, id: str) -> None:
+        """Read a new feature, or an SDK key that is new or revoked."""
+        self._wanted[id] = None
+        self._wanted_some.set()
+
+    async def _keep(self) -> None:
+        started = datetime.now(UTC)
+        while not self.is_loaded:
+            try:
+                await self._load()
+            except Exception as error:  # whatever it is, the next attempt must come
+                log.warning("features not loaded, trying again", error=str(error) or type(error).__name__)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                self.is_loaded = True
+        log.info("features loaded", features=len(self._served), keys=len(self._keys))
+        await asyncio.gather(self._read(), self._poll(started))
+
+    async def _load(self) -> None:
+        async for key in self._sdk_keys.all():
+            self._take_key(key)
+        after: str | None = None
+        while True:
+            page = await self._features.page(_PAGE, after)
+            await self._take_features(page.values)
+            if not page.has_next:
+                return
+            after = page.values[-1].key
+
+    async def _read(self) -> None:
+        """Read what was announced, however often it was."""
+        while True:
+            await self._wanted_some.wait()
+            ids, self._wanted = self._wanted, {}
+            feature_keys, self._wanted_features = self._wanted_features, {}
+            self._wanted_some.clear()  # before the read: what is announced during it is read anew
+            try:
+                await self._take_all(list(ids), list(feature_keys))
+            except Exception as error:  # whatever it is, the next reading must come
+                log.warning("features and keys not read, trying again", error=str(error) or type(error).__name__)
+                self._wanted.update(ids)
+                self._wanted_features.update(feature_keys)
+                self._wanted_some.set()
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _poll(self, seen_until: datetime) -> None:
+        """Look for features and keys that no announcement told of. Releases are polled by the hub."""
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            started = datetime.now(UTC)
+            try:
+                features = await self._features.created_since(seen_until - _CLOCK_SKEW, _MOST)
+                keys = await self._sdk_keys.changed_since(seen_until - _CLOCK_SKEW, _MOST)
+            except Exception as error:  # whatever it is, the next look must come
+                log.warning("features and keys not polled", error=str(error) or type(error).__name__)
+                continue
+            seen_until = started
+            for id, revision in (*features, *keys):
+                if self._taken.get(id, 0) < revision and (id not in self._keys or self._keys[id].revision < revision):
+                    self.other_changed(id)
+
+    async def _take_all(self, ids: list[str], feature_keys: list[str]) -> None:
+        for key in (await self._sdk_keys.get_many([id for id in ids if id.startswith("sdk_")])).values():
+            self._take_key(key)
+        features = await self._features.get_many([id for id in ids if id.startswith("fea_")])
+        by_key = await self._features.by_keys(feature_keys)
+        await self._take_features([*features.values(), *by_key.values()])
+
+    async def _take_features(self, features: list[Feature]) -> None:
+        """Serve features that are new, with their latest releases."""
+        latest = await self._releases.latest_of_many([feature.key for feature in features])
+        for feature in features:
+            known, release = self._served.get(feature.key), latest.get(feature.key)
+            if known is None or (release is not None and known.is_older_than(release)):
+                self._serve(feature, release)
+            self._note(feature.id, feature.revision)
+
+    def _serve(self, feature: Feature, latest: Release | None) -> None:
+        self._served[feature.key] = Served(feature, latest, self._show)
+        id, revision = (feature.id, feature.revision) if latest is None else (latest.id, latest.revision)
+        for view in self._views.values():
+            view.follow(feature.key, f"{id}.{revision}")
+        self._note(id, revision)
+
+    def _take_key(self, key: SdkKey) -> None:
+        known = self._keys.get(key.id)
+        if known is None or known.revision < key.revision:
+            self._keys[key.id] = key
+            self._key_ids[key.secret_hash] = key.id
+            if key.environment in self._views:
+                self._views[key.environment].wake()
+
+    def _note(self, id: str, revision: int) -> None:
+        self._taken[id] = revision
+        self._taken.move_to_end(id)
+        if len(self._taken) > _REMEMBERED:
+            self._taken.popitem(last=False)
+        took, self._took = self._took, asyncio.Event()
+        took.set()
+
+
+def _mark(served: Served[T], environment: str) -> int:
+    state = state_in(served.feature, served.latest, environment)
+    return int.from_bytes(hashlib.sha256(state).digest()[:16])
