@@ -17,17 +17,21 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.auth import Authenticator
 from app.api.browsers import CrossOrigin, SecurityHeaders
+from app.api.issuer_keys import IssuerUnavailable
 from app.api.oidc import OidcVerifier
-from app.api.rates import Rates
 from app.api.view import GraphQLView
 from app.logs import configure_logs
+from app.ofrep.answers import success
+from app.ofrep.endpoints import EVENTS_PATH, Ofrep
 from app.protocols import BoundedHttp, BoundedWebSocket
+from app.rates import Rates
 from app.services import Services, open_services
 from app.settings import Settings
+from app.snapshot import Snapshot
 from app.store.documents import StoreUnavailable
 
 log = structlog.get_logger()
@@ -49,48 +53,80 @@ def create_app(services: Services | None = None) -> Starlette:
                 configure_logs(settings.log_level)
                 held = await stack.enter_async_context(open_services(settings))
             app.state.services = held
-            view = app.state.graphql = await stack.enter_async_context(_view(held))
+            authenticator = await stack.enter_async_context(_authenticator(held))
+            rates = Rates(held.redis, held.settings.requests_per_minute)
+            view = app.state.graphql = GraphQLView(held, authenticator, rates)
             await stack.enter_async_context(held.hub.running())
+            ofrep = app.state.ofrep = await stack.enter_async_context(_ofrep(held, authenticator, rates))
+            app.state.streams.append(ofrep.streams)
             for work in (_prepare(held), view.close_lapsed_sockets()):
                 stack.callback(asyncio.create_task(work).cancel)
             yield
 
-    graphql = _GraphQL()
-    return Starlette(
+    graphql = _Held(lambda state: state.graphql)
+    app = Starlette(
         routes=[
-            Route("/", _to_graphiql, methods=["GET"]),
+            # The ones that are asked most come first.
+            Route("/ofrep/v1/evaluate/flags/{key:path}", _Held(lambda state: state.ofrep.evaluate)),
+            Route("/ofrep/v1/evaluate/flags", _Held(lambda state: state.ofrep.evaluate_all)),
+            Route(EVENTS_PATH, _Held(lambda state: state.ofrep.tell)),
             Route("/graphql", graphql),
             WebSocketRoute("/graphql", graphql),
+            Route("/", _to_graphiql, methods=["GET"]),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
         ],
         middleware=[Middleware(SecurityHeaders), Middleware(CrossOrigin)],
         lifespan=lifespan,
     )
+    app.state.streams = []
+    return app
 
 
 @asynccontextmanager
-async def _view(services: Services) -> AsyncIterator[GraphQLView]:
+async def _authenticator(services: Services) -> AsyncIterator[Authenticator]:
     settings = services.settings
     verifier = None
     if settings.oidc_issuer is not None and settings.oidc_audience is not None:
         verifier = OidcVerifier(
             settings.oidc_issuer, settings.oidc_audience, settings.oidc_role_claim, settings.oidc_roles
         )
-    admin_token = settings.admin_token.get_secret_value()
-    authenticator = Authenticator(admin_token, services.tokens, verifier, services.clock)
     try:
-        yield GraphQLView(services, authenticator, Rates(services.redis, settings.requests_per_minute))
+        yield Authenticator(settings.admin_token.get_secret_value(), services.tokens, verifier, services.clock)
     finally:
         if verifier is not None:
             await verifier.aclose()
 
 
-class _GraphQL:
-    """The view of the services that the lifespan opens. (A function would be taken for one of requests alone.)"""
+@asynccontextmanager
+async def _ofrep(services: Services, authenticator: Authenticator, rates: Rates) -> AsyncIterator[Ofrep]:
+    async def is_caller(secret: str) -> bool:
+        try:
+            return await authenticator.session(f"Bearer {secret}") is not None
+        except (StoreUnavailable, IssuerUnavailable):
+            return False
+
+    snapshot = Snapshot(
+        services.hub,
+        services.features,
+        services.releases,
+        services.sdk_key_list,
+        services.settings.poll_seconds,
+        success,
+    )
+    ofrep = Ofrep(snapshot, services.sdk_keys, rates, is_caller, services.clock, services.settings)
+    async with snapshot.running(), ofrep.running():
+        yield ofrep
+
+
+class _Held:
+    """An application that the lifespan opens. (A function would be taken for one of requests alone.)"""
+
+    def __init__(self, of: Callable[[Any], ASGIApp]) -> None:
+        self._of = of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await scope["app"].state.graphql(scope, receive, send)
+        await self._of(scope["app"].state)(scope, receive, send)
 
 
 async def healthz(request: Request) -> JSONResponse:
@@ -99,12 +135,13 @@ async def healthz(request: Request) -> JSONResponse:
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """Ready: store and Redis answer. Otherwise 503, and which of them does not."""
+    """Ready: store and Redis answer, and the features can be evaluated. Otherwise 503, and what is amiss."""
     services: Services = request.app.state.services
-    names = ("store", "redis")
-    checks = await asyncio.gather(*(_check(ping) for ping in (services.store.ping, services.redis.ping)))
-    ready = all(check == "ok" for check in checks)
-    return JSONResponse(dict(zip(names, checks, strict=True)), status_code=200 if ready else 503)
+    store, redis = await asyncio.gather(*(_check(ping) for ping in (services.store.ping, services.redis.ping)))
+    features = "ok" if request.app.state.ofrep.is_loaded else "being loaded"
+    checks = {"store": store, "redis": redis, "features": features}
+    ready = all(check == "ok" for check in checks.values())
+    return JSONResponse(checks, status_code=200 if ready else 503)
 
 
 async def _check(ping: Callable[[], Awaitable[object]]) -> str:
@@ -181,6 +218,12 @@ class Server(uvicorn.Server):
         for sign in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(sign, self.stop)
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; event streams, which have no end of their own, are ended first."""
+        for streams in getattr(getattr(self.config.app, "state", None), "streams", ()):
+            streams.close()
+        await super().shutdown(sockets)
 
     def stop(self) -> None:
         """Shut down; asked again, at once. A signal often comes twice, from the terminal and from uv: that is once."""

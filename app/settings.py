@@ -79,6 +79,11 @@ class Settings(BaseSettings):
     requests_per_minute: Annotated[int, Field(ge=0)] = Field(
         default=1_200, description="HTTP requests of one token a minute; 0 for no limit"
     )
+    evaluations_per_minute: Annotated[int, Field(ge=0)] = Field(
+        default=120_000, description="OFREP requests of one SDK key a minute; 0 for no limit"
+    )
+    max_context_bytes: _Count = Field(default=256 * 1024, description="Bytes of an evaluation's body")
+    max_event_streams: _Count = Field(default=10_000, description="Event streams of this process")
     init_seconds: Annotated[float, Field(gt=0)] = Field(
         default=10, description="Seconds that a websocket may take to send connection_init"
     )

@@ -164,6 +164,11 @@ class Snapshot(Generic[T]):
         """The SDK key of that id, valid or not."""
         return self._keys.get(id)
 
+    def wake(self) -> None:
+        """Let all those who wait for a change look."""
+        for view in self._views.values():
+            view.wake()
+
     async def caught_up(self, change: str, within: float) -> None:
         """Return when a change that another process told of (`EnvironmentView.last_change`) is taken in here.
 

@@ -55,8 +55,8 @@ class CrossOrigin:
                     # Written as browsers write them, as the check of websockets does too.
                     allow_origins=sorted(normalize_allowed_origins(allowed)),
                     allow_methods=("GET", "POST"),
-                    allow_headers=("authorization", "content-type"),
-                    expose_headers=("retry-after",),
+                    allow_headers=("authorization", "content-type", "x-api-key", "if-none-match"),
+                    expose_headers=("etag", "retry-after"),
                     max_age=600,
                 )
             await self._cors(scope, receive, send)

@@ -23,9 +23,9 @@ from app.api.graphiql import page, wants_page
 from app.api.http import HttpError
 from app.api.issuer_keys import IssuerUnavailable
 from app.api.limits import Limits
-from app.api.rates import Rates
 from app.api.schema import schema
 from app.api.websocket import Socket, TransportHandler
+from app.rates import Rates
 from app.services import Services
 from app.store.documents import StoreUnavailable
 
