@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from app.domain.access import Role
+from app.domain.credentials import MAX_LIFETIME
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -125,9 +126,18 @@ def schema() -> None:
 
 tokens = typer.Typer(help="API tokens: made, listed and revoked on the store.", no_args_is_help=True)
 app.add_typer(tokens, name="token")
+sdk_keys = typer.Typer(
+    help="SDK keys, which evaluate features of one environment: made, listed and revoked on the store.",
+    no_args_is_help=True,
+)
+app.add_typer(sdk_keys, name="sdk-key")
 
 StoreData = Annotated[
     Path | None, typer.Option("--data", help="The data folder of `slipway dev`, instead of SLIPWAY_STORE_URL.")
+]
+Days = Annotated[
+    int | None,
+    typer.Option(help="After how many days it expires; never if left out.", min=1, max=MAX_LIFETIME.days),
 ]
 
 
@@ -135,36 +145,69 @@ StoreData = Annotated[
 def create_token(
     name: Annotated[str, typer.Argument(help="Whose it is, or what for.")],
     role: Annotated[Role, typer.Option(help="What its holder may do.", case_sensitive=False)],
-    days: Annotated[int | None, typer.Option(help="After how many days it expires; never if left out.", min=1)] = None,
+    days: Days = None,
     data: StoreData = None,
 ) -> None:
     """Make a token; its secret is shown once."""
-    from app.token_commands import create
+    from app.credential_commands import create_token
 
-    _on_store(data, lambda url: create(url, name, role, None if days is None else timedelta(days=days)))
+    _on_store(data, lambda url: create_token(url, name, role, _lifetime(days)))
 
 
 @tokens.command("list")
 def list_tokens(data: StoreData = None) -> None:
     """List all tokens, the newest first."""
-    from app.token_commands import show
+    from app.credential_commands import list_tokens
 
-    _on_store(data, show)
+    _on_store(data, list_tokens)
 
 
 @tokens.command("revoke")
 def revoke_token(id: Annotated[str, typer.Argument(help="The token's id: tok_...")], data: StoreData = None) -> None:
     """Let a token's holder in no more; open websockets are closed within 5 s."""
-    from app.token_commands import revoke
+    from app.credential_commands import revoke_token
 
-    _on_store(data, lambda url: revoke(url, id))
+    _on_store(data, lambda url: revoke_token(url, id))
+
+
+@sdk_keys.command("create")
+def create_sdk_key(
+    name: Annotated[str, typer.Argument(help="What it is built into.")],
+    environment: Annotated[str, typer.Option(help="The one environment that it evaluates in.")],
+    days: Days = None,
+    data: StoreData = None,
+) -> None:
+    """Make an SDK key; its secret is shown once."""
+    from app.credential_commands import create_sdk_key
+
+    _on_store(data, lambda url: create_sdk_key(url, name, environment, _lifetime(days)))
+
+
+@sdk_keys.command("list")
+def list_sdk_keys(data: StoreData = None) -> None:
+    """List all SDK keys, the newest first."""
+    from app.credential_commands import list_sdk_keys
+
+    _on_store(data, list_sdk_keys)
+
+
+@sdk_keys.command("revoke")
+def revoke_sdk_key(id: Annotated[str, typer.Argument(help="The key's id: sdk_...")], data: StoreData = None) -> None:
+    """Let an SDK key's holder evaluate no more."""
+    from app.credential_commands import revoke_sdk_key
+
+    _on_store(data, lambda url: revoke_sdk_key(url, id))
+
+
+def _lifetime(days: int | None) -> timedelta | None:
+    return None if days is None else timedelta(days=days)
 
 
 def _on_store(data: Path | None, command: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+    from app.credential_commands import store_of
     from app.domain.problems import Problem
     from app.logs import configure_logs
     from app.store.documents import StoreUnavailable
-    from app.token_commands import store_of
 
     configure_logs("warning")
     url = store_of(data) if data is not None else os.environ.get("SLIPWAY_STORE_URL")

@@ -1,24 +1,25 @@
-"""`slipway token ...`: tokens without the API, on the store itself, and on the audit log like any other."""
+"""`slipway token ...` and `slipway sdk-key ...`: on the store itself, without the API, but on the audit log too."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from app.api.auth import ADMINISTRATOR
 from app.audit import Auditor
+from app.credentials import Credential
 from app.domain.access import Role
 from app.domain.audit import Outcome
 from app.domain.problems import Problem
-from app.domain.tokens import Token
 from app.engine import SystemClock
+from app.sdk_keys import SdkKeyRegister
 from app.store import open_store
-from app.store.access import AuditLog, Tokens
+from app.store.access import AuditLog, SdkKeys, Tokens
 from app.store.documents import Store
+from app.store.repositories import Environments
 from app.tokens import TokenRegister
 
 _CREDENTIAL = "command line"
-_PAGE = 100
 
 
 @asynccontextmanager
@@ -36,20 +37,54 @@ def store_of(data: Path) -> str:
     return f"sqlite:///{(data / 'slipway.db').absolute()}"
 
 
-async def create(store_url: str, name: str, role: Role, lifetime: timedelta | None) -> None:
+def _tokens(store: Store) -> TokenRegister:
+    return TokenRegister(Tokens(store), SystemClock())
+
+
+def _sdk_keys(store: Store) -> SdkKeyRegister:
+    return SdkKeyRegister(SdkKeys(store), Environments(store), SystemClock())
+
+
+async def create_token(store_url: str, name: str, role: Role, lifetime: timedelta | None) -> None:
     """Make a token and print its secret, the only time. Raises `Problem` or `StoreUnavailable`."""
-    given = {"name": name, "role": role.value, "expiresIn": None if lifetime is None else str(lifetime)}
+    given = {"name": name, "role": role.value, "expiresIn": _written(lifetime)}
     async with _opened(store_url) as store, _audited(store, "createToken", given):
-        token, secret = await TokenRegister(Tokens(store), SystemClock()).create(name, role, lifetime, ADMINISTRATOR)
-    print(f"{token.id}  {token.role.value}  {token.name}")
-    print(f"Its secret, shown only now: {secret}")
+        token, secret = await _tokens(store).create(name, role, lifetime, ADMINISTRATOR)
+    _show_made(token, token.role.value, secret)
 
 
-async def revoke(store_url: str, id: str) -> None:
+async def create_sdk_key(store_url: str, name: str, environment: str, lifetime: timedelta | None) -> None:
+    """Make an SDK key and print its secret, the only time. Raises `Problem` or `StoreUnavailable`."""
+    given = {"name": name, "environment": environment, "expiresIn": _written(lifetime)}
+    async with _opened(store_url) as store, _audited(store, "createSdkKey", given):
+        key, secret = await _sdk_keys(store).create(name, environment, lifetime, ADMINISTRATOR)
+    _show_made(key, key.environment, secret)
+
+
+async def revoke_token(store_url: str, id: str) -> None:
     """Revoke a token. Raises `NotFound` or `StoreUnavailable`."""
     async with _opened(store_url) as store, _audited(store, "revokeToken", {"id": id}):
-        token = await TokenRegister(Tokens(store), SystemClock()).revoke(id, ADMINISTRATOR)
-    print(f"{token.id}  {token.name} is revoked.")
+        token = await _tokens(store).revoke(id, ADMINISTRATOR)
+    _show_revoked(token)
+
+
+async def revoke_sdk_key(store_url: str, id: str) -> None:
+    """Revoke an SDK key. Raises `NotFound` or `StoreUnavailable`."""
+    async with _opened(store_url) as store, _audited(store, "revokeSdkKey", {"id": id}):
+        key = await _sdk_keys(store).revoke(id, ADMINISTRATOR)
+    _show_revoked(key)
+
+
+async def list_tokens(store_url: str) -> None:
+    """Print all tokens, the newest first. Raises `StoreUnavailable`."""
+    async with _opened(store_url) as store:
+        await _show(Tokens(store).all(), "Role", lambda token: token.role.value)
+
+
+async def list_sdk_keys(store_url: str) -> None:
+    """Print all SDK keys, the newest first. Raises `StoreUnavailable`."""
+    async with _opened(store_url) as store:
+        await _show(SdkKeys(store).all(), "Environment", lambda key: key.environment)
 
 
 @asynccontextmanager
@@ -64,28 +99,34 @@ async def _audited(store: Store, mutation: str, given: dict[str, str | None]) ->
     await auditor.conclude(entry, Outcome.DONE)
 
 
-async def show(store_url: str) -> None:
-    """Print all tokens, the newest first. Raises `StoreUnavailable`."""
+def _written(lifetime: timedelta | None) -> str | None:
+    return None if lifetime is None else str(lifetime)
+
+
+def _show_made(credential: Credential, for_what: str, secret: str) -> None:
+    print(f"{credential.id}  {for_what}  {credential.name}")
+    print(f"Its secret, shown only now: {secret}")
+
+
+def _show_revoked(credential: Credential) -> None:
+    print(f"{credential.id}  {credential.name} is revoked.")
+
+
+async def _show(held: AsyncIterator[Credential], column: str, for_what: Callable[[Credential], str]) -> None:
     # Plain columns, whatever the terminal's width: ids are there to be copied.
-    row = "{:<30}  {:<8}  {:<10}  {:<16}  {:<10}  {}"
-    print(row.format("Id", "Role", "Made", "Last used", "Expires", "Name"))
+    row = f"{{:<30}}  {{:<{max(8, len(column))}}}  {{:<10}}  {{:<16}}  {{:<10}}  {{}}"
+    print(row.format("Id", column, "Made", "Last used", "Expires", "Name"))
     now = SystemClock().now()
-    async with _opened(store_url) as store:
-        tokens, after = Tokens(store), None
-        while True:
-            page = await tokens.page(_PAGE, after)
-            for token in page.values:
-                used = f"{token.last_used_at:%Y-%m-%d %H:%M}" if token.last_used_at else "never"
-                made = f"{token.created_at:%Y-%m-%d}"
-                print(row.format(token.id, token.role.value, made, used, _expiry(token, now), token.name))
-            if not page.has_next:
-                break
-            after = Tokens.cursor(page.values[-1])
+    async for credential in held:
+        used = f"{credential.last_used_at:%Y-%m-%d %H:%M}" if credential.last_used_at else "never"
+        made = f"{credential.created_at:%Y-%m-%d}"
+        end = _expiry(credential, now)
+        print(row.format(credential.id, for_what(credential), made, used, end, credential.name))
 
 
-def _expiry(token: Token, now: datetime) -> str:
-    if token.revoked_at is not None:
+def _expiry(credential: Credential, now: datetime) -> str:
+    if credential.revoked_at is not None:
         return "revoked"
-    if not token.is_valid(now):
+    if not credential.is_valid(now):
         return "expired"
-    return f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never"
+    return f"{credential.expires_at:%Y-%m-%d}" if credential.expires_at else "never"

@@ -1,16 +1,19 @@
-"""`slipway token`, as an administrator types it."""
+"""`slipway token` and `slipway sdk-key`, as an administrator types them."""
 
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from app.domain.access import Role
+from app.domain.credentials import hash_of
 from app.services import Services
 from app.settings import Settings
 from app.store.access import AuditFilter
+from tests.scene import make_environments
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -21,31 +24,31 @@ pytestmark = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def run(settings: Settings) -> Run:
-    """Run `slipway token ...` on the store of `services`."""
+    """Run `slipway ...` on the store of `services`."""
 
     def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         given = {"SLIPWAY_STORE_URL": settings.store_url, "COLUMNS": "200"} | environment
-        return subprocess.run([SLIPWAY, "token", *arguments], env=given, capture_output=True, text=True, check=False)
+        return subprocess.run([SLIPWAY, *arguments], env=given, capture_output=True, text=True, check=False)
 
     return run
 
 
 async def test_a_token_is_made_listed_and_revoked(services: Services, run: Run) -> None:
     """Its secret is printed once and lets its holder in until it is revoked; all of it is on the audit log."""
-    made = run("create", "Deploy bot", "--role", "operator", "--days", "30")
+    made = run("token", "create", "Deploy bot", "--role", "operator", "--days", "30")
     assert made.returncode == 0, made.stderr
     id, secret = made.stdout.split()[0], made.stdout.split()[-1]
     token = await services.tokens.recognise(secret)
     assert token is not None
     assert (token.id, token.name, token.role) == (id, "Deploy bot", Role.OPERATOR)
     assert token.expires_at is not None
-    listed = run("list")
+    listed = run("token", "list")
     assert id in listed.stdout
     assert "Deploy bot" in listed.stdout
     assert secret not in listed.stdout
-    assert run("revoke", id).returncode == 0
+    assert run("token", "revoke", id).returncode == 0
     assert await services.tokens.valid_among([id]) == set()
-    assert "revoked" in run("list").stdout
+    assert "revoked" in run("token", "list").stdout
     entries = (await services.audit_log.page(AuditFilter(), 10, None)).values
     assert [(entry.mutation, entry.outcome.value, entry.credential) for entry in entries] == [
         ("revokeToken", "DONE", "command line"),
@@ -53,12 +56,49 @@ async def test_a_token_is_made_listed_and_revoked(services: Services, run: Run) 
     ]
 
 
+async def test_an_sdk_key_is_made_listed_and_revoked(services: Services, run: Run) -> None:
+    """Its secret is printed once; what is kept is bound to its environment and ends; all of it is on the audit log."""
+    await make_environments(services)
+    made = run("sdk-key", "create", "Shop", "--environment", "production", "--days", "30")
+    assert made.returncode == 0, made.stderr
+    id, secret = made.stdout.split()[0], made.stdout.split()[-1]
+    key = await services.sdk_key_list.get(id)
+    assert key is not None
+    assert (key.name, key.environment, key.secret_hash) == ("Shop", "production", hash_of(secret))
+    assert key.expires_at == key.created_at + timedelta(days=30)
+    listed = run("sdk-key", "list").stdout
+    assert [line.split() for line in listed.splitlines()] == [
+        ["Id", "Environment", "Made", "Last", "used", "Expires", "Name"],
+        [id, "production", f"{key.created_at:%Y-%m-%d}", "never", f"{key.expires_at:%Y-%m-%d}", "Shop"],
+    ]
+    assert run("sdk-key", "revoke", id).stdout == f"{id}  Shop is revoked.\n"
+    revoked = await services.sdk_key_list.get(id)
+    assert revoked is not None
+    assert revoked.revoked_at is not None
+    assert "revoked" in run("sdk-key", "list").stdout
+    assert run("sdk-key", "create", "Shop", "--environment", "mars").returncode == 2
+    entries = (await services.audit_log.page(AuditFilter(), 10, None)).values
+    assert [(entry.mutation, entry.outcome.value, entry.credential) for entry in entries] == [
+        ("createSdkKey", "REFUSED", "command line"),
+        ("revokeSdkKey", "DONE", "command line"),
+        ("createSdkKey", "DONE", "command line"),
+    ]
+    assert entries[-1].input == {"name": "Shop", "environment": "production", "expiresIn": "30 days, 0:00:00"}
+    assert secret not in str(entries)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("create", "", "--role", "VIEWER"), "name: Give it a name."),
-        (("revoke", "tok_none"), "There is no token 'tok_none'."),
-        (("list", "--data", "/nowhere"), "There is no data in /nowhere"),
+        (("token", "create", "", "--role", "VIEWER"), "name: Give it a name."),
+        (("token", "create", "x", "--role", "VIEWER", "--days", "9" * 20), "--days"),
+        (("token", "revoke", "tok_none"), "There is no token 'tok_none'."),
+        (("token", "list", "--data", "/nowhere"), "There is no data in /nowhere"),
+        (("sdk-key", "create", "", "--environment", "mars"), "environment: There is no environment 'mars'."),
+        (("sdk-key", "create", "x", "--environment", "mars", "--days", "3651"), "--days"),
+        (("sdk-key", "create", "x"), "--environment"),
+        (("sdk-key", "revoke", "sdk_none"), "There is no SDK key 'sdk_none'."),
+        (("sdk-key", "list", "--data", "/nowhere"), "There is no data in /nowhere"),
     ],
 )
 async def test_what_cannot_be_is_said_in_a_line(
@@ -71,9 +111,10 @@ async def test_what_cannot_be_is_said_in_a_line(
     assert "Traceback" not in refused.stderr
 
 
-async def test_it_wants_to_know_which_store(services: Services, run: Run) -> None:
+@pytest.mark.parametrize("kind", ["token", "sdk-key"])
+async def test_it_wants_to_know_which_store(services: Services, run: Run, kind: str) -> None:
     """Without a store it names both ways to say which."""
-    refused = run("list", SLIPWAY_STORE_URL="")
+    refused = run(kind, "list", SLIPWAY_STORE_URL="")
     assert refused.returncode == 2
     assert "SLIPWAY_STORE_URL" in refused.stderr
     assert "--data" in refused.stderr
