@@ -11,7 +11,7 @@ from app.domain.access import Principal
 from app.domain.problems import NotFound
 from app.domain.sdk_keys import SdkKey
 from app.domain.tokens import Token
-from app.engine import Contention
+from app.engine import Clock, Contention
 from app.store.repositories import Repository
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ def new_secret(prefix: str) -> str:
     return prefix + secrets.token_urlsafe(32)
 
 
-async def revoke(held: Repository[Credential], kind: str, id: str, now: datetime, by: Principal) -> Credential:
+async def revoke(held: Repository[Credential], kind: str, id: str, clock: Clock, by: Principal) -> Credential:
     """Let the holder in no more; revoking twice is once. Raises NotFound."""
     for _ in range(_ATTEMPTS):
         credential = await held.get(id)
@@ -35,7 +35,7 @@ async def revoke(held: Repository[Credential], kind: str, id: str, now: datetime
             raise NotFound(f"There is no {kind} {id!r}.", id)
         if credential.revoked_at is not None:
             return credential
-        revoked = credential.revoked(now)
+        revoked = credential.revoked(clock.now())  # anew each time: who looks for changes looks back a moment only
         if await held.save(revoked):
             log.info(f"{kind} revoked", id=id, by=by.actor.id)
             return revoked

@@ -48,7 +48,7 @@ class SdkKeyRegister:
     async def revoke(self, id: str, by: Principal) -> SdkKey:
         """Let a key's holder evaluate no more; revoking twice is once. Raises PermissionDenied or NotFound."""
         require_role(by, Role.ADMIN, "revoke an SDK key")
-        key = await credentials.revoke(self._keys, "SDK key", id, self._clock.now(), by)
+        key = await credentials.revoke(self._keys, "SDK key", id, self._clock, by)
         await self._announcer.announce_other(key.id, key.revision)
         return key
 

@@ -55,7 +55,7 @@ class TokenRegister:
     async def revoke(self, id: str, by: Principal) -> Token:
         """Let a token's holder in no more; revoking twice is once. Raises PermissionDenied or NotFound."""
         require_role(by, Role.ADMIN, "revoke a token")
-        token = await credentials.revoke(self._tokens, "token", id, self._clock.now(), by)
+        token = await credentials.revoke(self._tokens, "token", id, self._clock, by)
         self._recognised.pop(token.secret_hash, None)
         return token
 
