@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from app import credentials
 from app.domain.access import Principal, Role
 from app.domain.credentials import hash_of
 from app.domain.problems import NotFound, PermissionDenied, ValidationFailed
@@ -93,6 +94,14 @@ async def test_use_is_noted_once_a_minute(services: Services, register: SdkKeyRe
     assert noted == [(2, start, start)] * 2 + [(3, start + MINUTE, start)] * 2
     assert await stored(services, idle) == idle
     await register.note_use([])
+
+
+async def test_a_lost_race_costs_only_the_note(services: Services, register: SdkKeyRegister, clock: Clock) -> None:
+    """Who notes the use of a key that was revoked meanwhile writes nothing, and the key stays revoked."""
+    seen, _ = await register.create("Busy", "production", None, ADMIN)
+    revoked = await register.revoke(seen.id, ADMIN)
+    assert await credentials.note_use(services.sdk_key_list, seen, clock.now()) is None
+    assert await stored(services, seen) == revoked
 
 
 async def test_an_absent_store_costs_only_the_note(services: Services, register: SdkKeyRegister, clock: Clock) -> None:
