@@ -11,6 +11,7 @@ from app.credentials import Credential
 from app.domain.access import Role
 from app.domain.audit import Outcome
 from app.domain.problems import Problem
+from app.domain.releases import Release
 from app.engine import SystemClock
 from app.sdk_keys import SdkKeyRegister
 from app.store import open_store
@@ -42,7 +43,17 @@ def _tokens(store: Store) -> TokenRegister:
 
 
 def _sdk_keys(store: Store) -> SdkKeyRegister:
-    return SdkKeyRegister(SdkKeys(store), Environments(store), SystemClock())
+    return SdkKeyRegister(SdkKeys(store), Environments(store), _Unheard(), SystemClock())
+
+
+class _Unheard:
+    """Announces to nobody: a command knows the store alone, and the servers' poll finds what it has changed."""
+
+    async def announce(self, release: Release) -> None:
+        """Do nothing."""
+
+    async def announce_other(self, id: str, revision: int) -> None:
+        """Do nothing."""
 
 
 async def create_token(store_url: str, name: str, role: Role, lifetime: timedelta | None) -> None:
