@@ -10,8 +10,8 @@ import strawberry
 from app.api import enums  # noqa: F401  (describes the enums before a type names them)
 from app.api.connections import PageInfo
 from app.api.fields import plain
+from app.api.parts import Actor
 from app.api.scalars import JSON
-from app.api.types import Actor
 from app.domain.access import Role
 from app.domain.audit import Outcome
 from app.store.access import AuditFilter

@@ -13,6 +13,7 @@ from strawberry.dataloader import DataLoader
 from app.api.auth import Session
 from app.api.limits import Limits
 from app.domain.access import Principal, Role
+from app.domain.environments import Environment
 from app.domain.features import Feature
 from app.domain.pipelines import Pipeline
 from app.domain.releases import Release
@@ -42,11 +43,20 @@ class Context:
     features: DataLoader[str, Feature | None] = field(init=False)
     pipelines: DataLoader[str, Pipeline | None] = field(init=False)
     latest_releases: DataLoader[str, Release | None] = field(init=False)
+    environments: DataLoader[str, list[Environment] | None] = field(init=False)
 
     def __post_init__(self) -> None:
         self.features = _loader(self.services.features.by_keys)
         self.pipelines = _loader(self.services.pipelines.get_many)
         self.latest_releases = _loader(self.services.releases.latest_of_many)
+        self.environments = _loader(self._all_environments)
+
+    async def _all_environments(self, keys: Sequence[str]) -> dict[str, list[Environment]]:
+        return dict.fromkeys(keys, await self.services.environments.all())
+
+    async def environment_names(self) -> list[str]:
+        """The names of all environments, in the order of creation."""
+        return [environment.name for environment in await self.environments.load("all") or ()]
 
     @property
     def is_http(self) -> bool:

@@ -6,6 +6,8 @@ import strawberry
 
 from app.domain.access import ActorKind, Role
 from app.domain.audit import Outcome
+from app.domain.explanation import DecidingSpec, RuleOutcome
+from app.domain.exposure import Share
 from app.domain.features import FeatureKind
 from app.domain.releases import PhaseStatus, ReleaseAction, ReleaseEventType, ReleaseStatus
 from app.domain.targeting import ConditionOperator
@@ -127,5 +129,35 @@ _described(
         "DONE": "It was carried out.",
         "REFUSED": "It was refused; nothing was changed.",
         "FAILED": "It failed on the way; look at what it was about.",
+    },
+)
+_described(
+    Share,
+    "How many of an environment's contexts get the new spec of a release.",
+    {
+        "NOBODY": "None of them.",
+        "SOME": "Those that a rule admits.",
+        "EVERYONE": "All of them.",
+    },
+)
+_described(
+    DecidingSpec,
+    "Which spec decided what a context gets.",
+    {
+        "IN_FORCE": "The spec in force: no release is under way.",
+        "BEFORE": "The spec before the release under way: no released phase of it admits the context.",
+        "AFTER": "The spec after the release under way: a released phase of it admits the context.",
+    },
+)
+_described(
+    RuleOutcome,
+    "What became of a targeting rule.",
+    {
+        "MATCHED": "It decided: its value is given.",
+        "OTHER_ENVIRONMENT": "It is for other environments.",
+        "CONDITION_FAILED": "A condition does not match.",
+        "NO_TARGETING_KEY": "It gives its value to a percentage, and the context names no unit.",
+        "NOT_IN_PERCENTAGE": "The unit is not within its pass percentage.",
+        "NOT_REACHED": "A rule before it decided.",
     },
 )

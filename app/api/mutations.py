@@ -13,6 +13,7 @@ import strawberry
 from app.api import administration, inputs
 from app.api.context import Info
 from app.api.fields import argument, plain
+from app.api.parts import Environment
 from app.api.problems import (
     AlreadyExists,
     InvalidTransition,
@@ -25,7 +26,7 @@ from app.api.problems import (
     ValidationFailed,
     shown,
 )
-from app.api.types import Environment, Feature, Pipeline, RecordedEvent, Release, ReleaseEvent, recorded
+from app.api.types import Feature, Pipeline, RecordedEvent, Release, ReleaseEvent, recorded
 from app.domain import environments, features, pipelines, problems, releases, sdk_keys, tokens
 from app.domain.audit import Outcome
 from app.domain.commands import Command

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import strawberry
 
 from app.api.fields import plain
-from app.api.types import Release, ReleasePhase
+from app.api.parts import ReleasePhase
+from app.api.types import Release
 from app.domain import problems
 from app.domain.access import Role
 

@@ -5,24 +5,37 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
+import msgspec
 import strawberry
 
-from app.api import administration, inputs, types
+from app.api import administration, evaluations, inputs, parts, types
 from app.api.connections import After, Connection, First, connection, page_size, read_cursor
 from app.api.context import Info, bad_input, not_found, require_admin
 from app.api.fields import argument, query
 from app.api.scalars import JSON
 from app.domain.access import Principal
 from app.domain.audit import AuditEntry
+from app.domain.comparing import Json
 from app.domain.environments import Environment
 from app.domain.evaluation import Evaluation, evaluate_feature
+from app.domain.explanation import Explanation, explain
 from app.domain.features import Feature, FeatureKind
 from app.domain.pipelines import Pipeline
-from app.domain.releases import Release
+from app.domain.preview import ActionPreview, preview
+from app.domain.releases import Release, ReleaseAction
 from app.domain.sdk_keys import SdkKey
+from app.domain.targeting import Context
 from app.domain.tokens import Token
+from app.domain.transitions import settle
 from app.store.access import AuditLog, SdkKeys, Tokens
 from app.store.repositories import Page, Pipelines
+
+FeatureKeyArgument = Annotated[str, argument("The feature.")]
+EnvironmentArgument = Annotated[str, argument("The environment.")]
+ContextArgument = Annotated[
+    JSON | None,
+    argument("A JSON object of attributes; `targetingKey`, a string, names the unit that pass percentages go by."),
+]
 
 
 @strawberry.type(description="What can be read.")
@@ -55,7 +68,7 @@ class Query:
         """Now."""
         return info.context.services.clock.now()
 
-    @query(list[types.Environment], "Every environment, in the order of creation.")
+    @query(list[parts.Environment], "Every environment, in the order of creation.")
     async def environments(self, info: Info) -> list[Environment]:
         """All of them."""
         return await info.context.services.environments.all()
@@ -113,33 +126,42 @@ class Query:
         """A page of releases."""
         return await types.release_page(info, inputs.filter_of(filter), first, after)
 
-    @query(types.Evaluation, "What a context gets from a feature in an environment, and why.")
+    @query(evaluations.Evaluation, "What a context gets from a feature in an environment.")
     async def evaluate(
         self,
         info: Info,
-        feature_key: Annotated[str, argument("The feature.")],
-        environment: Annotated[str, argument("The environment.")],
-        context: Annotated[
-            JSON | None,
-            argument(
-                "A JSON object of attributes; `targetingKey`, a string, names the unit that pass percentages go by."
-            ),
-        ] = None,
+        feature_key: FeatureKeyArgument,
+        environment: EnvironmentArgument,
+        context: ContextArgument = None,
     ) -> Evaluation:
         """See `domain.evaluation.evaluate_feature`."""
+        return evaluate_feature(*await _asked(info, feature_key, environment, context))
+
+    @query(evaluations.Explanation, "Why a context gets what it gets: every phase, rule and condition.")
+    async def explain(
+        self,
+        info: Info,
+        feature_key: FeatureKeyArgument,
+        environment: EnvironmentArgument,
+        context: ContextArgument = None,
+    ) -> Explanation:
+        """See `domain.explanation.explain`."""
+        return explain(*await _asked(info, feature_key, environment, context))
+
+    @query(evaluations.ActionPreview, "What an action would make of a release. Nothing is changed.")
+    async def preview_action(
+        self,
+        info: Info,
+        release_id: Annotated[strawberry.ID, argument("The release.")],
+        action: Annotated[ReleaseAction, argument("The action, on the phase that is current now.")],
+    ) -> ActionPreview:
+        """See `domain.preview.preview`."""
         services = info.context.services
-        attributes = inputs.context_of(context)
-        if attributes is None:
-            raise bad_input("Give a JSON object of attributes.", "context")
-        if not isinstance(attributes.get("targetingKey"), str | None):
-            raise bad_input("Give targetingKey as a string.", "context")
-        feature = await services.features.by_key(feature_key)
-        if feature is None:
-            raise not_found(f"There is no feature {feature_key!r}.")
-        if await services.environments.get(environment) is None:
-            raise not_found(f"There is no environment {environment!r}.")
-        latest = await services.releases.latest_of(feature_key)
-        return evaluate_feature(feature, latest, environment, attributes)
+        release = await services.releases.get(release_id)
+        if release is None:
+            raise not_found(f"There is no release {release_id!r}.")
+        now = services.clock.now()
+        return preview(settle(release, now), action, info.context.caller, now)
 
     @query(administration.TokenConnection, "API tokens, the newest first. Needs ADMIN.")
     async def tokens(self, info: Info, first: First = 20, after: After = None) -> Connection[Token]:
@@ -175,6 +197,26 @@ class Query:
         entries = administration.audit_filter(filter)
         page = await info.context.services.audit_log.page(entries, page_size(first), read_cursor("auditLog", after))
         return connection("auditLog", page, [AuditLog.cursor(entry) for entry in page.values], after)
+
+
+async def _asked(
+    info: Info, feature_key: str, environment: str, context: Json
+) -> tuple[Feature, Release | None, str, Context]:
+    """What an evaluation goes by: the feature, its latest release, the environment and the context."""
+    services = info.context.services
+    attributes = inputs.context_of(context)
+    if attributes is None:
+        raise bad_input("Give a JSON object of attributes.", "context")
+    if not isinstance(attributes.get("targetingKey"), str | None):
+        raise bad_input("Give targetingKey as a string.", "context")
+    if len(msgspec.json.encode(attributes)) > services.settings.max_context_bytes:
+        raise bad_input(f"Give at most {services.settings.max_context_bytes} bytes as JSON.", "context")
+    feature = await services.features.by_key(feature_key)
+    if feature is None:
+        raise not_found(f"There is no feature {feature_key!r}.")
+    if await services.environments.get(environment) is None:
+        raise not_found(f"There is no environment {environment!r}.")
+    return feature, await services.releases.latest_of(feature_key), environment, attributes
 
 
 async def _features_by_activity(

@@ -6,7 +6,7 @@ No instance of them is made but of those that have no domain value (payloads, pa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import strawberry
@@ -15,9 +15,10 @@ from msgspec import Struct
 from app.api import enums  # noqa: F401  (describes the enums before a type names them)
 from app.api.connections import After, Connection, First, PageInfo, connection, page_size, read_cursor
 from app.api.context import Info
+from app.api.exposures import Exposure
 from app.api.fields import computed, plain
-from app.api.scalars import JSON
-from app.domain import access, available, evaluation, features, pipelines, releases, targeting
+from app.api.parts import Actor, FeatureSpec, Phase, ReleasePhase, SpecChange
+from app.domain import access, available, exposure, features, pipelines, releases
 from app.domain.transitions import settle
 from app.store.repositories import ReleaseFilter, Releases
 
@@ -64,10 +65,14 @@ def _available_actions(root: releases.Release, info: Info) -> tuple[available.Av
     return available.available_actions(settle(root, now), info.context.caller, now)
 
 
-def _bake_remaining(root: releases.ReleasePhase, info: Info) -> timedelta | None:
-    if root.bake_ends_at is None:
-        return root.bake_remaining
-    return max(timedelta(0), root.bake_ends_at - info.context.services.clock.now())
+async def _exposure(root: releases.Release, info: Info) -> exposure.Exposure:
+    settled = settle(root, info.context.services.clock.now())
+    return exposure.exposure(settled, await info.context.environment_names())
+
+
+def _expected_end_at(root: releases.Release, info: Info) -> datetime | None:
+    now = info.context.services.clock.now()
+    return releases.expected_end(settle(root, now), now)
 
 
 async def _feature_spec(root: features.Feature, info: Info) -> features.FeatureSpec:
@@ -102,10 +107,6 @@ async def _pipeline_releases(root: pipelines.Pipeline, info: Info) -> list[relea
     return await info.context.services.releases.under_way_in(root.id)
 
 
-def _reason(root: evaluation.Evaluation) -> str:
-    return root.reason.value
-
-
 async def release_page(
     info: Info, filter: ReleaseFilter, first: int | None, after: str | None
 ) -> Connection[releases.Release]:
@@ -122,44 +123,6 @@ class Node:
     """Relay's Node."""
 
     id: strawberry.ID = plain("Unique among all things.")
-
-
-@strawberry.type(description="Somewhere that features are evaluated.")
-class Environment:
-    """An environment."""
-
-    name: str = plain("Its name: production.")
-    pipeline_required: bool = plain("Whether a change that touches it goes through the feature's pipeline.")
-
-
-@strawberry.type(description="One comparison of an attribute of the context with values.")
-class Condition:
-    """A condition."""
-
-    attribute: str = plain("The attribute of the context.")
-    operator: targeting.ConditionOperator = plain("How it is compared.")
-    values: list[JSON] = plain("What it is compared with.")
-
-
-@strawberry.type(description="Gives a value to the units that match.")
-class TargetingRule:
-    """A targeting rule."""
-
-    name: str = plain("Its name, unlike those of the spec's other rules.")
-    environments: list[str] = plain("Where it applies; none means everywhere.")
-    conditions: list[Condition] = plain("All must match.")
-    pass_percentage: float = plain(
-        "How many of the matching units get the value, by a stable hash of feature key and targetingKey."
-    )
-    value: JSON = plain("What they get.")
-
-
-@strawberry.type(description="What a feature gives to whom.")
-class FeatureSpec:
-    """A spec."""
-
-    rules: list[TargetingRule] = plain("Tried in order.")
-    default_value: JSON = plain("What whoever no rule admits gets.")
 
 
 @strawberry.type(description="A feature gate or a dynamic config.")
@@ -199,26 +162,6 @@ class FeatureConnection:
     page_info: PageInfo = plain("Where the page lies.")
 
 
-@strawberry.type(description="Whom a phase releases to: contexts of these environments that match all conditions.")
-class ReleaseRule:
-    """A release rule."""
-
-    environments: list[str] = plain("At least one.")
-    conditions: list[Condition] = plain("All must match.")
-
-
-@strawberry.type(description="A step of a pipeline.")
-class Phase:
-    """A phase of a pipeline."""
-
-    id: strawberry.ID = plain("Kept while the phase keeps its name.")
-    name: str = plain("Unlike those of the pipeline's other phases.")
-    rules: list[ReleaseRule] = plain("A context that one of them admits is in the phase.")
-    bake_time: timedelta = plain("How long it is observed before the next phase.")
-    required_approvals: int = plain("How many different people must approve it; 0 asks for no review.")
-    prevent_self_approval: bool = plain("Whether who started the release may not approve it.")
-
-
 @strawberry.type(description="An ordered list of phases that changes of its features go through.")
 class Pipeline(Node):
     """A release pipeline."""
@@ -253,47 +196,6 @@ class PipelineConnection:
     page_info: PageInfo = plain("Where the page lies.")
 
 
-@strawberry.type(description="Who did something.")
-class Actor:
-    """An actor."""
-
-    id: strawberry.ID = plain("The same for everything that this actor does.")
-    name: str = plain("For people to read.")
-    kind: access.ActorKind = plain("A person, or Slipway itself.")
-
-
-@strawberry.type(description="One person's consent to a phase.")
-class Approval:
-    """An approval."""
-
-    actor: Actor = plain("Who approved.")
-    at: datetime = plain("When.")
-    reason: str | None = plain("Why, if it was said.")
-
-
-@strawberry.type(description="A phase of a release: the pipeline's as it was at the start, and how far it has come.")
-class ReleasePhase:
-    """A phase of a release."""
-
-    id: strawberry.ID = plain("What actions name it by; unique within the release.")
-    index: int = plain("Its place, from 0.")
-    name: str = plain("Its name.")
-    status: releases.PhaseStatus = plain("Where it stands.")
-    rules: list[ReleaseRule] = plain("Whom it releases to.")
-    bake_time: timedelta = plain("How long it is observed in full.")
-    required_approvals: int = plain("How many different people must approve it.")
-    prevent_self_approval: bool = plain("Whether who started the release may not approve it.")
-    approvals: list[Approval] = plain("Those given.")
-    review_bypassed: bool = plain("Whether an administrator passed its review by.")
-    released_at: datetime | None = plain("Since when its contexts have had the spec after.")
-    bake_ends_at: datetime | None = plain("The deadline while the bake timer runs.")
-    bake_remaining: timedelta | None = computed(
-        _bake_remaining,
-        "What remains of the bake time: counting while it runs, kept while paused.",
-    )
-    ended_at: datetime | None = plain("When it was completed, skipped or aborted.")
-
-
 @strawberry.type(description="What the caller could do now, for a menu: every action is listed, those refused say why.")
 class AvailableAction:
     """One entry of the menu."""
@@ -305,14 +207,6 @@ class AvailableAction:
     bypasses_review_of: list[ReleasePhase] = plain(
         "The phases whose review it would pass by: it then needs ADMIN, bypassReview and a reason."
     )
-
-
-@strawberry.type(description="What a release changes.")
-class SpecChange:
-    """A change of a spec."""
-
-    before: FeatureSpec = plain("What everyone gets whom no phase has admitted, and after an abort.")
-    after: FeatureSpec = plain("What the admitted get, and everyone once it is completed.")
 
 
 @strawberry.type(description="One change of one feature on its way through one pipeline.")
@@ -331,6 +225,11 @@ class Release(Node):
     current_phase: ReleasePhase | None = plain("The phase whose turn it is; null when the release is over.")
     change: SpecChange = plain("The spec before and after.")
     available_actions: list[AvailableAction] = computed(_available_actions, "What the caller could do now.")
+    exposure: Exposure = computed(_exposure, "Who gets the new spec now, environment by environment.")
+    expected_end_at: datetime | None = computed(
+        _expected_end_at,
+        "When it is completed if nobody acts; null where a review or a pause is in the way, or it is over.",
+    )
     history: list[ReleaseEvent] = computed(_release_history, "Every event, the first first.")
     started_by: Actor = plain("Who started it.")
     started_at: datetime = plain("When.")
@@ -375,21 +274,6 @@ class ReleaseEvent:
     )
     bypassed_review_of: list[ReleasePhase] = plain("The phases whose review was bypassed.")
     release: Release = plain("The release as it stood when the event was read: at the event or later.")
-
-
-@strawberry.type(description="What a context gets from a feature, and why.")
-class Evaluation:
-    """An evaluation."""
-
-    value: JSON = plain("The value.")
-    rule_name: str | None = plain("The targeting rule that gave it; null for the default value.")
-    release_id: strawberry.ID | None = plain("The release under way whose spec after gave it.")
-    phase_name: str | None = plain("The phase of that release which admitted the context.")
-    reason: str = computed(
-        _reason,
-        "STATIC: nothing in the environment depends on the context. DEFAULT: no rule admits the context. "
-        "TARGETING_MATCH: a rule does. SPLIT: a rule does, and the unit is within its pass percentage.",
-    )
 
 
 @strawberry.type(description="Who is asking.")

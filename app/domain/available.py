@@ -1,6 +1,7 @@
 """What a caller could do to a release now: every action, with the reason for a refusal and the words of the dialog."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import takewhile
 from typing import assert_never
 
 from msgspec import Struct
@@ -10,6 +11,7 @@ from app.domain.commands import Command, remaining_reviews
 from app.domain.problems import Problem
 from app.domain.releases import PhaseStatus, Release, ReleaseAction, ReleasePhase, ReleaseStatus
 from app.domain.transitions import act
+from app.domain.wording import duration_in_words, named
 
 
 class AvailableAction(Struct, frozen=True):
@@ -23,27 +25,36 @@ class AvailableAction(Struct, frozen=True):
 
 
 def available_actions(release: Release, by: Principal, now: datetime) -> tuple[AvailableAction, ...]:
-    """All six actions as `by` would find them, judged by carrying each out and dropping the result."""
-    return tuple(_available(release, action, by, now) for action in ReleaseAction)
+    """All six actions as `by` would find them."""
+    return tuple(available_action(release, action, by, now) for action in ReleaseAction)
 
 
-def _available(release: Release, action: ReleaseAction, by: Principal, now: datetime) -> AvailableAction:
-    phase = release.current_phase
-    passed = _passed_reviews(release, action)
-    names_phase = action not in (ReleaseAction.ABORT, ReleaseAction.FULL_ROLL_OUT)
-    if (names_phase and phase is None) or release.status is ReleaseStatus.ABORTED:
+def available_action(release: Release, action: ReleaseAction, by: Principal, now: datetime) -> AvailableAction:
+    """An action as `by` would find it, judged by carrying it out and dropping the result."""
+    command = command_for(release, action)
+    if command is None:
         return AvailableAction(action, False, _over(release), confirmation(release, action), ())
-    command = Command(
-        action,
-        phase_id=phase.id if phase and names_phase else None,
-        reason="to be asked for" if passed else None,
-        bypass_review=bool(passed),
-    )
+    passed = passed_reviews(release, action)
     try:
         act(release, command, by, now)
     except Problem as problem:
         return AvailableAction(action, False, problem.message, confirmation(release, action), passed)
     return AvailableAction(action, True, None, confirmation(release, action), passed)
+
+
+def command_for(release: Release, action: ReleaseAction) -> Command | None:
+    """The command that asks for an action on the release as it stands, reviews bypassed; None if there is none."""
+    phase = release.current_phase
+    names_phase = action not in (ReleaseAction.ABORT, ReleaseAction.FULL_ROLL_OUT)
+    if (names_phase and phase is None) or release.status is ReleaseStatus.ABORTED:
+        return None
+    passed = passed_reviews(release, action)
+    return Command(
+        action,
+        phase_id=phase.id if phase and names_phase else None,
+        reason="to be asked for" if passed else None,
+        bypass_review=bool(passed),
+    )
 
 
 def confirmation(release: Release, action: ReleaseAction) -> str:
@@ -56,28 +67,39 @@ def confirmation(release: Release, action: ReleaseAction) -> str:
             missing = phase.required_approvals - len(phase.approvals)
             if missing > 1:
                 return f"Approve “{phase.name}” of {release.title}. It then needs {missing - 1} more."
-            return f"Approve “{phase.name}” of {release.title}. It is released at once{_bakes(phase)}."
+            if phase.bake_time:
+                return (
+                    f"Approve “{phase.name}” of {release.title}. "
+                    f"It is released at once and bakes for {duration_in_words(phase.bake_time)}."
+                )
+            return (
+                f"Approve “{phase.name}” of {release.title}. It is released at once, with no bake time. "
+                f"{_turn_of(release, phase.index + 1)}"
+            )
         case ReleaseAction.PAUSE:
             return (
                 f"Pause the bake timer of “{phase.name}” of {release.title}. "
                 "The phase stays released; what remains of the bake time is kept."
             )
         case ReleaseAction.UNPAUSE:
-            remainder = f" with {_spoken(phase.bake_remaining)} left" if phase.bake_remaining is not None else ""
+            remainder = (
+                f" with {duration_in_words(phase.bake_remaining)} left" if phase.bake_remaining is not None else ""
+            )
             return f"Let the bake timer of “{phase.name}” of {release.title} go on{remainder}."
         case ReleaseAction.SKIP:
             if phase.status is not PhaseStatus.WAITING_FOR_REVIEW:
-                return f"Skip “{phase.name}” of {release.title}. {_next(release, phase)}"
+                return f"Skip “{phase.name}” of {release.title}. {_turn_of(release, phase.index + 1)}"
+            kept = "" if _completes(release, phase.index + 1) else _KEPT
             return (
-                f"Skip “{phase.name}” of {release.title}, without its review and without releasing to it: whoever no "
-                f"other phase admits keeps the values from before. {_next(release, phase)}"
+                f"Skip “{phase.name}” of {release.title}, without its review and without releasing to it{kept}. "
+                f"{_turn_of(release, phase.index + 1)}"
             )
         case ReleaseAction.ABORT:
             return f"Abort {release.title}. Everyone gets the values from before it at once. This cannot be undone."
         case ReleaseAction.FULL_ROLL_OUT:
             left = len(release.phases) - phase.index
             reviews = remaining_reviews(release)
-            bypassed = f" The review of {_names(reviews)} is bypassed." if reviews else ""
+            bypassed = f" The review of {named(phase.name for phase in reviews)} is bypassed." if reviews else ""
             return (
                 f"Roll {release.title} out fully: everyone gets the new values at once and the remaining "
                 f"{'phase is' if left == 1 else f'{left} phases are'} skipped.{bypassed} This cannot be undone."
@@ -86,7 +108,8 @@ def confirmation(release: Release, action: ReleaseAction) -> str:
             assert_never(action)
 
 
-def _passed_reviews(release: Release, action: ReleaseAction) -> tuple[ReleasePhase, ...]:
+def passed_reviews(release: Release, action: ReleaseAction) -> tuple[ReleasePhase, ...]:
+    """The phases whose review an action would pass by."""
     if action is ReleaseAction.FULL_ROLL_OUT:
         return remaining_reviews(release)
     if action is ReleaseAction.SKIP:
@@ -94,34 +117,33 @@ def _passed_reviews(release: Release, action: ReleaseAction) -> tuple[ReleasePha
     return ()
 
 
-def _next(release: Release, phase: ReleasePhase) -> str:
-    if phase.index + 1 == len(release.phases):
+def _turn_of(release: Release, index: int) -> str:
+    """What happens when the phase at an index gets its turn: phases without bake time are passed together."""
+    rest = release.phases[index:]
+    if not rest:
         return "It is the last phase: the release is completed and everyone gets the new values."
-    following = release.phases[phase.index + 1]
+    passed = list(takewhile(_ends_at_once, rest))
+    at_once = f"{named(phase.name for phase in passed)} {'is' if len(passed) == 1 else 'are'} released at once"
+    if _completes(release, index):
+        return f"{at_once}, with no bake time: the release is completed and everyone gets the new values."
+    following = rest[len(passed)]
     if following.required_approvals:
-        return f"“{following.name}” then waits for review."
-    return f"“{following.name}” is released at once{_bakes(following)}."
+        then = f"“{following.name}” then waits for review."
+    else:
+        then = f"“{following.name}” is released at once and bakes for {duration_in_words(following.bake_time)}."
+    return f"{at_once}, with no bake time. {then}" if passed else then
 
 
-def _bakes(phase: ReleasePhase) -> str:
-    return f" and bakes for {_spoken(phase.bake_time)}" if phase.bake_time else ""
+def _completes(release: Release, index: int) -> bool:
+    return all(_ends_at_once(phase) for phase in release.phases[index:])
+
+
+def _ends_at_once(phase: ReleasePhase) -> bool:
+    return not phase.required_approvals and not phase.bake_time
+
+
+_KEPT = ": whoever no other phase admits keeps the values from before"
 
 
 def _over(release: Release) -> str:
     return f"R{release.title[1:]} is {release.status.value.lower()}; nothing changes it again."
-
-
-def _names(phases: tuple[ReleasePhase, ...]) -> str:
-    return ", ".join(f"“{phase.name}”" for phase in phases)
-
-
-def _spoken(duration: timedelta) -> str:
-    """A duration in its two largest units: 1 h 30 min, 45 s."""
-    seconds = round(duration.total_seconds())
-    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-    parts = []
-    for name, size in units:
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count} {name}")
-    return " ".join(parts[:2]) or "less than a second"

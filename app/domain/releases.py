@@ -175,6 +175,17 @@ def spec_in_force(feature: Feature, latest: Release | None) -> FeatureSpec:
     return latest.change.after if latest.status is ReleaseStatus.COMPLETED else latest.change.before
 
 
+def expected_end(release: Release, now: datetime) -> datetime | None:
+    """When the release is completed if nobody acts; None where a review or a pause is in the way, or it is over."""
+    current = release.current_phase
+    if release.timer is None or current is None:
+        return None
+    later = release.phases[current.index + 1 :]
+    if any(phase.required_approvals for phase in later):
+        return None
+    return max(release.timer.deadline, now) + sum((phase.bake_time for phase in later), timedelta(0))
+
+
 def current_answer_to(release: Release, idempotency_key: str) -> tuple[ReleaseEvent, ...]:
     """The events that the action with that idempotency key caused; none if it is new to the release."""
     return tuple(event for event in release.history if event.idempotency_key == idempotency_key)

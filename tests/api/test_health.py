@@ -3,6 +3,7 @@
 import pytest
 
 from tests.api.serving import Api
+from tests.scene import eventually
 
 ON_SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -10,10 +11,18 @@ BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 async def test_a_server_whose_stores_answer_is_alive_and_ready(api: Api) -> None:
     """/healthz and /readyz answer 200 in JSON, on either store, and ask for no token."""
-    alive, ready = await api.http.get("/healthz"), await api.http.get("/readyz")
-
+    alive = await api.http.get("/healthz")
     assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
-    assert (ready.status_code, ready.json()) == (200, {"store": "ok", "redis": "ok"})
+
+    async def is_ready() -> bool:
+        ready = await api.http.get("/readyz")
+        if ready.json()["features"] == "being loaded":
+            assert ready.status_code == 503
+            return False
+        assert (ready.status_code, ready.json()) == (200, {"store": "ok", "redis": "ok", "features": "ok"})
+        return True
+
+    await eventually(is_ready)
 
 
 @ON_SQLITE

@@ -1,4 +1,4 @@
-"""What can be read: things by id and key, pages, filters, evaluations, and what a menu needs."""
+"""What can be read: things by id and key, pages, filters, and what a menu needs."""
 
 import base64
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ from app.domain.features import FeatureKind
 from app.domain.releases import Release, ReleaseAction
 from tests.api.serving import SCHEMA, Api
 from tests.conftest import Clock
-from tests.domain.builders import ADMIN, OFF, ON, condition, phase, review, rule, spec
+from tests.domain.builders import ADMIN, OFF, ON, phase, review, spec
 from tests.scene import act, make_environments, make_feature, make_pipeline, start_release
 
 ON_SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
@@ -206,87 +206,6 @@ async def test_the_menu_lists_every_action_and_says_why_one_is_refused(api: Api,
 
     await act(api.services, release, ReleaseAction.ABORT)
     assert not any(action["allowed"] for action in (await menu()).values())
-
-
-# --- evaluation -------------------------------------------------------------------------------------------------------
-
-EVALUATE = """query($key: String!, $environment: String!, $context: JSON) {
-    evaluate(featureKey: $key, environment: $environment, context: $context) { value ruleName releaseId reason }
-}"""
-
-
-async def evaluated(api: Api, context: object, environment: str = "production") -> tuple[object, ...]:
-    """Value, rule, release and reason of an evaluation of `checkout`."""
-    answer = await api.ask(EVALUATE, key="checkout", environment=environment, context=context)
-    return tuple(answer["evaluate"][name] for name in ("value", "ruleName", "releaseId", "reason"))
-
-
-async def test_evaluation_follows_a_release_from_start_to_end(api: Api) -> None:
-    """Before, the old spec; during, the new one for whom a phase admits; after, the new one or the old again."""
-    before = spec(False, rule(True, condition("beta", "EQUALS", True), name="testers"))
-    after = spec(True, rule(False, condition("plan", "ANY_OF", "free"), name="not for free", percentage=50))
-    await make_environments(api.services)
-    pipeline = await make_pipeline(api.services, phase("a"), phase("b"))
-    await make_feature(api.services, pipeline, spec=before)
-
-    assert await evaluated(api, {}) == (False, None, None, "DEFAULT")
-    assert await evaluated(api, {"beta": True}) == (True, "testers", None, "TARGETING_MATCH")
-    assert await evaluated(api, None) == (False, None, None, "DEFAULT")
-
-    _, release = await api.services.catalog.update_feature("checkout", after, None, None, ADMIN)
-    admitted = {"group": "a", "targetingKey": "user-1"}
-    assert await evaluated(api, {"group": "b"}) == (False, None, None, "DEFAULT")
-    assert await evaluated(api, {**admitted}, "staging") == (False, None, None, "DEFAULT")
-    assert await evaluated(api, admitted) == (True, None, release.id, "DEFAULT")
-    reasons = {
-        (await evaluated(api, admitted | {"plan": "free", "targetingKey": f"user-{number}"}))[1:]
-        for number in range(20)
-    }
-    assert reasons == {("not for free", release.id, "SPLIT"), (None, release.id, "DEFAULT")}
-
-    release = (await act(api.services, release, ReleaseAction.SKIP)).release
-    assert await evaluated(api, {"group": "b"}) == (True, None, release.id, "DEFAULT")
-    assert await evaluated(api, admitted) == (True, None, release.id, "DEFAULT")
-
-    await act(api.services, release, ReleaseAction.ABORT)
-    assert await evaluated(api, admitted) == (False, None, None, "DEFAULT")
-
-    _, release = await api.services.catalog.update_feature("checkout", ON, None, None, ADMIN)
-    await act(api.services, release, ReleaseAction.FULL_ROLL_OUT)
-    assert await evaluated(api, {}, "staging") == (True, None, None, "STATIC")
-
-
-@ON_SQLITE
-async def test_a_config_gives_back_its_json_exactly(api: Api) -> None:
-    """Dots, dollars, empty names, wide and exact numbers and any text survive the store and the way here."""
-    value = {"a.b": {"$c": [1, 1.0, 2**63 - 1, -(2**63), 1e-300, "🚀\0\u2028", None, True, {"": []}]}}
-    await make_environments(api.services)
-    created = await api.mutate(
-        "createFeature", input={"key": "checkout", "kind": "DYNAMIC_CONFIG", "spec": {"defaultValue": value}}
-    )
-    assert created["__typename"] == "FeaturePayload"
-
-    given = (await evaluated(api, {}))[0]
-
-    assert given == value
-    assert repr(given) == repr(value)
-
-
-@ON_SQLITE
-async def test_an_evaluation_of_nothing_is_an_error_that_says_what_is_missing(api: Api) -> None:
-    """An unknown feature or environment is NOT_FOUND; a context that is no object is BAD_USER_INPUT."""
-    await make_environments(api.services)
-    await make_feature(api.services)
-
-    async def refused(**variables: object) -> tuple[str, str]:
-        error = await api.error(EVALUATE, **({"key": "checkout", "environment": "production"} | variables))
-        assert error["path"] == ["evaluate"]
-        return error["extensions"]["code"], error["message"]
-
-    assert await refused(key="nope") == ("NOT_FOUND", "There is no feature 'nope'.")
-    assert await refused(environment="mars") == ("NOT_FOUND", "There is no environment 'mars'.")
-    for context in ([1], "text", 5, True):
-        assert await refused(context=context) == ("BAD_USER_INPUT", "context: Give a JSON object of attributes.")
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
@@ -541,22 +460,3 @@ def _field(name: str, type_: GraphQLOutputType, depth: int) -> str:
     if is_leaf_type(named):
         return name
     return f"{name} {selection(named.name, depth - 1)}" if depth > 1 else f"{name} {{ __typename }}"
-
-
-async def test_a_targeting_key_is_a_string(api: Api) -> None:
-    """A numeric id is refused: it would pass for no unit at all, and nobody would be told."""
-    await make_environments(api.services)
-    await make_feature(api.services)
-    query = """{ evaluate(featureKey: "checkout", environment: "production", context: {targetingKey: 5}) { value } }"""
-    error = await api.error(query)
-    assert error["extensions"] == {"code": "BAD_USER_INPUT", "argument": "context"}
-    assert "targetingKey" in error["message"]
-
-
-async def test_a_release_under_way_makes_no_value_static(api: Api) -> None:
-    """Who gets which spec depends on the context then, so a client must not take the value for everybody's."""
-    query = """{ evaluate(featureKey: "checkout", environment: "production", context: {}) { reason } }"""
-    release = await start_release(api.services, phase("first"))
-    assert (await api.ask(query))["evaluate"]["reason"] == "DEFAULT"
-    await act(api.services, release, ReleaseAction.ABORT)
-    assert (await api.ask(query))["evaluate"]["reason"] == "STATIC"

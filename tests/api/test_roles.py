@@ -50,6 +50,8 @@ _QUERIES: dict[str, tuple[Role, str]] = {
     "release": (Role.VIEWER, 'release(id: "none") { id }'),
     "releases": (Role.VIEWER, "releases { edges { cursor } }"),
     "evaluate": (Role.VIEWER, 'evaluate(featureKey: "checkout", environment: "production") { value }'),
+    "explain": (Role.VIEWER, 'explain(featureKey: "checkout", environment: "production") { text }'),
+    "previewAction": (Role.VIEWER, 'previewAction(releaseId: "?", action: SKIP) { allowed }'),
     "tokens": (Role.ADMIN, "tokens { edges { cursor } }"),
     "sdkKeys": (Role.ADMIN, "sdkKeys { edges { cursor } }"),
     "auditLog": (Role.ADMIN, "auditLog { edges { cursor } }"),
@@ -111,7 +113,8 @@ async def test_every_query_and_subscription_with_every_role(api: Api, release: R
     """What a role may not read is an error with the code FORBIDDEN, and what it may read comes."""
     secret = await _secret(api, role)
     async with api.socket({"authorization": f"Bearer {secret}"}) as socket:
-        for query, (needed, text) in _QUERIES.items():
+        for query, (needed, asked) in _QUERIES.items():
+            text = asked.replace("?", release.id)
             response = await api.post({"query": f"{{ {text} }}"}, authorization=f"Bearer {secret}")
             errors = response.json().get("errors", [])
             assert [error["extensions"]["code"] for error in errors] == ([] if role.includes(needed) else ["FORBIDDEN"])

@@ -23,6 +23,7 @@ from tests.domain.builders import (
     SITUATIONS,
     SUBMITTER,
     VIEWER,
+    ZERO,
     do,
     on_current,
     phase,
@@ -155,7 +156,8 @@ def test_reason_says_why_not(name: str, by: Principal, action: ReleaseAction, re
         (
             started(review("review", bake=timedelta(0))),
             APPROVE,
-            "Approve “review” of release #1 of checkout. It is released at once.",
+            "Approve “review” of release #1 of checkout. It is released at once, with no bake time. "
+            "It is the last phase: the release is completed and everyone gets the new values.",
         ),
         (
             do(started(review("review", 3)), APPROVE, APPROVER),
@@ -184,10 +186,22 @@ def test_reason_says_why_not(name: str, by: Principal, action: ReleaseAction, re
             "Skip “plain” of release #1 of checkout. “review” then waits for review.",
         ),
         (
-            started(review("review"), phase("last", timedelta(0))),
+            started(review("review"), phase("last", HOUR)),
             SKIP,
             "Skip “review” of release #1 of checkout, without its review and without releasing to it: whoever no other "
-            "phase admits keeps the values from before. “last” is released at once.",
+            "phase admits keeps the values from before. “last” is released at once and bakes for 1 h.",
+        ),
+        (
+            started(review("review"), phase("last", timedelta(0))),
+            SKIP,
+            "Skip “review” of release #1 of checkout, without its review and without releasing to it. “last” is "
+            "released at once, with no bake time: the release is completed and everyone gets the new values.",
+        ),
+        (
+            started(phase("plain"), phase("first", ZERO), phase("second", ZERO), review("review")),
+            SKIP,
+            "Skip “plain” of release #1 of checkout. “first”, “second” are released at once, with no bake time. "
+            "“review” then waits for review.",
         ),
         (
             do(started(phase("plain"), phase("second"), phase("last", MINUTE)), SKIP),

@@ -101,7 +101,7 @@ async def test_without_its_valkey_or_its_jobs_it_goes_on(tmp_path: Path) -> None
                 await redis.flushall()
             assert_whole([await client.completed(each["id"], PATIENCE) for each in releases])
             await until(seen_through_the_flush, lambda received: len(received) >= len(WHOLE), within=10)
-        assert (await client.http.get("/readyz")).json() == {"store": "ok", "redis": "ok"}
+        assert (await client.http.get("/readyz")).json() == {"store": "ok", "redis": "ok", "features": "ok"}
         assert "Traceback" not in slipway.output
 
     for seen in (seen_through_the_kill, seen_through_the_flush):

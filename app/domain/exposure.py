@@ -1,0 +1,81 @@
+"""Who gets the new spec of a release now, environment by environment, as data and in words."""
+
+from collections.abc import Sequence
+from enum import Enum
+
+from msgspec import Struct
+
+from app.domain.evaluation import released_rules
+from app.domain.features import touched_environments
+from app.domain.pipelines import ReleaseRule
+from app.domain.releases import Release, ReleasePhase, ReleaseStatus
+from app.domain.wording import rules_in_words
+
+
+class Share(Enum):
+    """How many of an environment's contexts get the new spec."""
+
+    NOBODY = "NOBODY"
+    SOME = "SOME"
+    EVERYONE = "EVERYONE"
+
+
+class EnvironmentExposure(Struct, frozen=True):
+    """Who gets the new spec in one environment: those whom one of `rules` admits, by the released `phases`.
+
+    `changes` says whether the new spec gives anybody there another value.
+    """
+
+    environment: str
+    share: Share
+    changes: bool
+    phases: tuple[ReleasePhase, ...]
+    rules: tuple[ReleaseRule, ...]
+    text: str
+
+
+class Exposure(Struct, frozen=True):
+    """Who gets the new spec of a release."""
+
+    text: str
+    environments: tuple[EnvironmentExposure, ...]
+
+
+def exposure(release: Release, environments: Sequence[str]) -> Exposure:
+    """Who gets the new spec, in those environments and in any other that the release names."""
+    named = {name for phase in release.phases for rule in phase.rules for name in rule.environments}
+    known = [*environments, *sorted(named.difference(environments))]
+    touched = set(touched_environments(release.change.before, release.change.after, known))
+    exposed = tuple(_in_environment(release, name, name in touched) for name in known)
+    return Exposure(_in_words(release, exposed), exposed)
+
+
+def _in_environment(release: Release, environment: str, changes: bool) -> EnvironmentExposure:
+    if release.is_over:
+        share = Share.EVERYONE if release.status is ReleaseStatus.COMPLETED else Share.NOBODY
+        phases: tuple[ReleasePhase, ...] = ()
+        rules: tuple[ReleaseRule, ...] = ()
+    else:
+        phases = tuple(phase for phase in release.phases if released_rules(phase, environment))
+        rules = tuple(rule for phase in phases for rule in released_rules(phase, environment))
+        is_open = any(not rule.conditions for rule in rules)
+        share = Share.EVERYONE if is_open else Share.SOME if rules else Share.NOBODY
+    return EnvironmentExposure(environment, share, changes, phases, rules, _who(environment, share, rules, changes))
+
+
+def _who(environment: str, share: Share, rules: tuple[ReleaseRule, ...], changes: bool) -> str:
+    who = {Share.NOBODY: "nobody", Share.EVERYONE: "everyone"}.get(share) or rules_in_words(rules)
+    return f"{environment}: {who}" + ("" if changes else " (where it makes no difference)")
+
+
+def _in_words(release: Release, exposed: tuple[EnvironmentExposure, ...]) -> str:
+    if release.is_over:
+        return (
+            "Everyone gets the new values."
+            if release.status is ReleaseStatus.COMPLETED
+            else "Everyone gets the values from before."
+        )
+    reached = [each.text for each in exposed if each.share is not Share.NOBODY]
+    if not reached:
+        return "Nobody gets the new values yet."
+    return f"The new values go to {'; '.join(reached)}. Everyone else gets the values from before."
