@@ -1,6 +1,6 @@
 """What evaluating one feature over OFREP costs, against a plain Starlette endpoint, side by side in one run.
 
-    uv run python -m benchmarks.evaluation [--seconds 5] [--rounds 7]
+    uv run python -m benchmarks.evaluation [--seconds 2] [--rounds 15]
 
 The bar, with 1,000 features and 50 releases under way: at least half the requests per second of an endpoint that gives
 a constant JSON body, and at most three times its p99. The endpoint is sent the same requests, and as a harder measure a
@@ -41,7 +41,7 @@ from app.services import Services, open_services
 from app.settings import Settings
 from app.snapshot import Snapshot
 from benchmarks.environment import print_environment
-from benchmarks.wrk import Measured, Request, measure, write_script, wrk_version
+from benchmarks.wrk import Measured, Request, Server, measure, write_script, wrk_version
 
 _FEATURES = 1_000
 _UNDER_WAY = 50
@@ -153,7 +153,7 @@ def _on_core(core: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _served(core: int, command: list[str], path: str, **env: str) -> Iterator[int]:
+def _served(core: int, command: list[str], path: str, **env: str) -> Iterator[Server]:
     """A server as a process of its own on that core, once it answers at that path."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -168,13 +168,13 @@ def _served(core: int, command: list[str], path: str, **env: str) -> Iterator[in
             time.sleep(0.05)
         else:
             raise RuntimeError(f"{command} did not come up")
-        yield port
+        yield Server(process.pid, port)
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _plain_server(core: int) -> contextlib.AbstractContextManager[int]:
+def _plain_server(core: int) -> contextlib.AbstractContextManager[Server]:
     command = "uvicorn benchmarks.plain_endpoint:app --loop uvloop --http httptools --no-access-log --no-server-header"
     return _served(
         core,
@@ -183,7 +183,7 @@ def _plain_server(core: int) -> contextlib.AbstractContextManager[int]:
     )
 
 
-def _slipway(core: int, settings: Settings) -> contextlib.AbstractContextManager[int]:
+def _slipway(core: int, settings: Settings) -> contextlib.AbstractContextManager[Server]:
     return _served(
         core,
         [str(Path(sys.executable).with_name("slipway")), "serve"],
@@ -226,26 +226,33 @@ async def _loading_ms(services: Services) -> float:
 # --- what is measured ---
 
 
-def _compare(ports: dict[str, int], scripts: dict[str, Path], rounds: int, seconds: float) -> None:
-    measured: dict[str, list[Measured]] = {name: [] for name in ports}
-    print(f"{_CONNECTIONS} connections, {rounds} rounds of {seconds:g} s each    requests/s, p50 ms, p99 ms")
-    for name, port in ports.items():
-        measure(port, scripts[name], 1, _CONNECTIONS)  # what is made at a first request is made
+def _compare(servers: dict[str, Server], scripts: dict[str, Path], rounds: int, seconds: float) -> None:
+    measured: dict[str, list[Measured]] = {name: [] for name in servers}
+    print(
+        f"{_CONNECTIONS} connections, {rounds} rounds of {seconds:g} s each    requests/s, p50 ms, p99 ms, processor µs"
+    )
+    for name, server in servers.items():
+        measure(server, scripts[name], 1, _CONNECTIONS)  # what is made at a first request is made
     for round in range(rounds):
-        for name in list(ports)[:: 1 if round % 2 else -1]:
-            measured[name].append(measure(ports[name], scripts[name], seconds, _CONNECTIONS))
+        for name in list(servers)[:: 1 if round % 2 else -1]:
+            measured[name].append(measure(servers[name], scripts[name], seconds, _CONNECTIONS))
         each = "   ".join(f"{name} {_shown(found[-1])}" for name, found in measured.items())
         print(f"  {round + 1:>2}  {each}", flush=True)
     print()
     ours = measured.pop("evaluation")
     print(f"  {'median of rounds':<20}{_shown(_median(ours))}")
     for name, plain in measured.items():
-        speed = statistics.median(o.per_second / p.per_second for o, p in zip(ours, plain, strict=True))
-        p50, p99 = (
-            statistics.median(getattr(o, part) / getattr(p, part) for o, p in zip(ours, plain, strict=True))
-            for part in ("p50", "p99")
+        ratios = Measured(
+            *(
+                statistics.median(getattr(o, part) / getattr(p, part) for o, p in zip(ours, plain, strict=True))
+                for part in Measured.__struct_fields__
+            )
         )
-        print(f"  against {name:<12}{_shown(_median(plain))}   ratios {speed:.2f}, p50 {p50:.2f}, p99 {p99:.2f}")
+        print(f"  against {name:<12}{_shown(_median(plain))}")
+        print(
+            f"{'':10}ratios: requests/s {ratios.per_second:.2f}, p50 {ratios.p50:.2f}, p99 {ratios.p99:.2f},"
+            f" processor {ratios.cpu:.2f}"
+        )
     print("  the bar, against the same requests: at least 0.50 of the requests/s, at most 3.00 times the p99\n")
 
 
@@ -254,23 +261,23 @@ def _median(rounds: list[Measured]) -> Measured:
 
 
 def _shown(found: Measured) -> str:
-    return f"{found.per_second:>7.0f} {found.p50:>6.2f} {found.p99:>6.2f}"
+    return f"{found.per_second:>7.0f} {found.p50:>6.2f} {found.p99:>6.2f} {found.cpu:>6.0f}"
 
 
-def _inform(port: int, folder: Path, bulk: list[Request], seconds: float) -> None:
+def _inform(server: Server, folder: Path, bulk: list[Request], seconds: float) -> None:
     """Print what bulk evaluation costs, one request at a time."""
     known = []
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
         for each in bulk:
             answer = client.post(each.path, content=each.body, headers=each.headers)
             assert answer.json()["flags"][_FEATURES - 1]["key"]
             known.append(
                 Request(each.method, each.path, {**each.headers, "If-None-Match": answer.headers["etag"]}, each.body)
             )
-    print(f"bulk evaluation of {_FEATURES} features, one connection    requests/s, p50 ms, p99 ms")
+    print(f"bulk evaluation of {_FEATURES} features, one connection    requests/s, p50 ms, p99 ms, processor µs")
     for name, requests in (("all", bulk), ("304", known)):
         print(
-            f"  {name:<8}{_shown(measure(port, write_script(folder / f'{name}.lua', requests), seconds, 1))}",
+            f"  {name:<8}{_shown(measure(server, write_script(folder / f'{name}.lua', requests), seconds, 1))}",
             flush=True,
         )
 
@@ -292,15 +299,14 @@ async def _main(seconds: float, rounds: int) -> None:
                 "plain": write_script(folder / "plain.lua", same),
                 "plain GET": write_script(folder / "get.lua", [Request("GET", "/constant")]),
             }
-            with _slipway(cores[0], settings) as port, _plain_server(cores[0]) as plain_port:
-                ports = {"evaluation": port, "plain": plain_port, "plain GET": plain_port}
-                _compare(ports, scripts, rounds, seconds)
-                _inform(port, folder, bulk, seconds)
+            with _slipway(cores[0], settings) as slipway, _plain_server(cores[0]) as plain:
+                _compare({"evaluation": slipway, "plain": plain, "plain GET": plain}, scripts, rounds, seconds)
+                _inform(slipway, folder, bulk, seconds)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5, help="how long each round loads each server")
-    parser.add_argument("--rounds", type=int, default=7, help="how many rounds")
+    parser.add_argument("--seconds", type=float, default=2, help="how long each round loads each server")
+    parser.add_argument("--rounds", type=int, default=15, help="how many rounds")
     given = parser.parse_args()
     asyncio.run(_main(given.seconds, given.rounds))

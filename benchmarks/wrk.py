@@ -1,6 +1,7 @@
 """Load by wrk, a program in C that one core lets send far more than a Python server answers."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -40,11 +41,24 @@ class Request(Struct, frozen=True):
 
 
 class Measured(Struct, frozen=True):
-    """What one round of load gave; latencies in ms."""
+    """What one round of load gave; latencies in ms, and the server's processor time for a request in µs."""
 
     per_second: float
     p50: float
     p99: float
+    cpu: float
+
+
+class Server(Struct, frozen=True):
+    """A server on this machine."""
+
+    pid: int
+    port: int
+
+    def cpu_seconds(self) -> float:
+        """The processor time that it has taken."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def wrk_version() -> str:
@@ -63,14 +77,17 @@ def write_script(path: Path, requests: Sequence[Request]) -> Path:
     return path
 
 
-def measure(port: int, script: Path, seconds: float, connections: int) -> Measured:
-    """What a server on that port gives under load. An error or a refusal is no measurement, and raises."""
+def measure(server: Server, script: Path, seconds: float, connections: int) -> Measured:
+    """What a server gives under load. An error or a refusal is no measurement, and raises."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
-    run = subprocess.run([*command, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True)
+    before = server.cpu_seconds()
+    run = subprocess.run([*command, f"http://127.0.0.1:{server.port}"], capture_output=True, text=True, check=True)
+    cpu = server.cpu_seconds() - before
     found = json.loads(run.stdout.strip().splitlines()[-1])
     if found["errors"] or not found["requests"]:
         raise RuntimeError(f"wrk met errors:\n{run.stdout}")
-    return Measured(found["requests"] / found["micros"] * 1e6, found["p50"], found["p99"])
+    count = found["requests"]
+    return Measured(count / found["micros"] * 1e6, found["p50"], found["p99"], cpu / count * 1e6)
 
 
 def _on_the_wire(request: Request) -> bytes:

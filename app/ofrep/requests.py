@@ -62,9 +62,8 @@ _decoder = msgspec.json.Decoder(_Body)
 
 async def read_context(receive: Receive, announced: int, most: int) -> Context:
     """The context of the body. Raises `Refusal` (400)."""
-    too_large = Refusal(400, f"Send at most {most} bytes.", ErrorCode.INVALID_CONTEXT, connection="close")
     if announced > most:
-        raise too_large
+        raise _too_large(most)
     body = bytearray()
     while True:
         message = await receive()
@@ -72,9 +71,13 @@ async def read_context(receive: Receive, announced: int, most: int) -> Context:
             raise Refusal(400, "The body ended early.", ErrorCode.PARSE_ERROR)
         body += message.get("body", b"")
         if len(body) > most:
-            raise too_large
+            raise _too_large(most)
         if not message.get("more_body", False):
             return context_of(bytes(body))
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(400, f"Send at most {most} bytes.", ErrorCode.INVALID_CONTEXT, connection="close")
 
 
 def context_of(body: bytes) -> Context:
