@@ -55,8 +55,11 @@ class Served(Generic[T]):
         """What decides in an environment."""
         plan = self._plans.get(environment)
         if plan is None:
-            plan = Plan(self.feature, self.latest, environment, lambda found: self._show(self.feature, found))
-            self._plans[environment] = plan
+            # No way back to this object: with a cycle it would stay until the collector comes, if it does.
+            show, feature = self._show, self.feature
+            plan = self._plans[environment] = Plan(
+                feature, self.latest, environment, lambda found: show(feature, found)
+            )
         return plan
 
     def is_older_than(self, release: Release) -> bool:
@@ -91,6 +94,10 @@ class EnvironmentView(Generic[T]):
         if self._in_order is None:
             self._in_order = [self._served[key].plan(self._name) for key in sorted(self._served)]
         return self._in_order
+
+    def prepare(self) -> None:
+        """Make ready what decides, which the first request would wait for."""
+        _ = self.plans
 
     def follow(self, key: str, change: str) -> None:
         """Take in that a feature is served differently, and the change that made it so."""
@@ -141,9 +148,18 @@ class Snapshot(Generic[T]):
         self._wanted: dict[str, None] = {}
         self._wanted_features: dict[str, None] = {}
         self._wanted_some = asyncio.Event()
-        self.is_loaded = False
+        self._loaded = asyncio.Event()
 
     # --- what is asked of it ---
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it serves."""
+        return self._loaded.is_set()
+
+    async def loaded(self) -> None:
+        """Return when it serves."""
+        await self._loaded.wait()
 
     def served(self, feature_key: str) -> Served[T] | None:
         """The feature of that key."""
@@ -217,7 +233,7 @@ class Snapshot(Generic[T]):
                 log.warning("features not loaded, trying again", error=str(error) or type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
-                self.is_loaded = True
+                self._loaded.set()
         log.info("features loaded", features=len(self._served), keys=len(self._keys))
         await asyncio.gather(self._read(), self._poll(started))
 
@@ -229,8 +245,10 @@ class Snapshot(Generic[T]):
             page = await self._features.page(_PAGE, after)
             await self._take_features(page.values)
             if not page.has_next:
-                return
+                break
             after = page.values[-1].key
+        for key in self._keys.values():
+            self.view(key.environment).prepare()
 
     async def _read(self) -> None:
         """Read what was announced, however often it was."""

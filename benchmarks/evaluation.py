@@ -218,8 +218,7 @@ async def _loading_ms(services: Services) -> float:
     snapshot = Snapshot(services.hub, services.features, services.releases, services.sdk_key_list, 1, success)
     begun = time.perf_counter()
     async with services.hub.running(), snapshot.running():
-        while not snapshot.is_loaded:  # noqa: ASYNC110 (nothing else tells of it)
-            await asyncio.sleep(0.001)
+        await snapshot.loaded()
         return (time.perf_counter() - begun) * 1_000
 
 

@@ -31,7 +31,7 @@ class SecurityHeaders:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
-                own = {name for name, _ in headers}
+                own = dict(headers)
                 headers += [header for header in _HEADERS if header[0] not in own]
                 message["headers"] = headers
             await send(message)

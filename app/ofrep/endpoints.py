@@ -65,6 +65,10 @@ class Ofrep:
         """Whether features can be evaluated."""
         return self._snapshot.is_loaded
 
+    async def loaded(self) -> None:
+        """Return when they can."""
+        await self._snapshot.loaded()
+
     # --- endpoints ---
 
     async def evaluate(self, scope: Scope, receive: Receive, send: Send) -> None:
