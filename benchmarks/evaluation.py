@@ -1,6 +1,6 @@
 """What evaluating one feature over OFREP costs, against a plain Starlette endpoint, side by side in one run.
 
-    uv run python -m benchmarks.evaluation [--seconds 2] [--rounds 15]
+    uv run python -m benchmarks.evaluation [--seconds 2] [--rounds 20]
 
 The bar, with 1,000 features and 50 releases under way: at least half the requests per second of an endpoint that gives
 a constant JSON body, and at most three times its p99. The endpoint is sent the same requests, and as a harder measure a
@@ -306,6 +306,6 @@ async def _main(seconds: float, rounds: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2, help="how long each round loads each server")
-    parser.add_argument("--rounds", type=int, default=15, help="how many rounds")
+    parser.add_argument("--rounds", type=int, default=20, help="how many rounds")
     given = parser.parse_args()
     asyncio.run(_main(given.seconds, given.rounds))

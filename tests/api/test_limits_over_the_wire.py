@@ -363,6 +363,7 @@ async def test_every_answer_has_the_headers_that_bind_browsers(limited: Serve, r
             assert response.headers["referrer-policy"] == "no-referrer"
             assert response.headers["cache-control"] == "no-store"
             assert response.headers["cross-origin-opener-policy"] == "same-origin"
+            assert "origin" in response.headers["vary"].lower()  # no cache gives one page the answer for another
             policy = directives(response)
             assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == {"'none'"}
             assert "server" not in response.headers
