@@ -50,7 +50,7 @@ UNIT: Context = {"targetingKey": "user-1", "plan": "pro"}
         (spec(1, rule(2, percentage=99.99, name="a")), UNIT, Evaluation(2, "a", Reason.SPLIT)),
         (spec(1, rule(2, percentage=0)), UNIT, Evaluation(1, None, Reason.DEFAULT)),
         (spec(1, rule(2, percentage=0), rule(3, name="b")), UNIT, Evaluation(3, "b", Reason.TARGETING_MATCH)),
-        (spec(1, rule(2, environments=("staging",))), UNIT, Evaluation(1, None, Reason.DEFAULT)),
+        (spec(1, rule(2, environments=("staging",))), UNIT, Evaluation(1, None, Reason.STATIC)),
         (
             spec(1, rule(2, environments=("staging", "production"))),
             UNIT,
