@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-import uvicorn
 from gql import Client, GraphQLRequest, gql
 from gql.client import AsyncClientSession
 from gql.transport.exceptions import TransportQueryError
@@ -19,7 +18,7 @@ from gql.transport.websockets import WebsocketsTransport
 from graphql import DocumentNode, build_schema, get_named_type
 from websockets.asyncio.client import ClientConnection, connect
 
-from app.server import create_app, server_config
+from app.server import Server, create_app, server_config
 from app.services import Services
 
 PROTOCOL = "graphql-transport-ws"
@@ -185,8 +184,8 @@ async def serving(services: Services, port: int = 0) -> AsyncIterator[Api]:
         await task
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: signals are for pytest."""
+class _Server(Server):
+    """Without its signal handlers: signals are for pytest."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
