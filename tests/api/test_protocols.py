@@ -4,18 +4,14 @@ The scripts in `node/` are ours. What they stand on is installed from npm, outsi
 """
 
 import asyncio
-import os
-import shutil
-import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import TypeAlias
 
-import msgspec
 import pytest
 from pydantic import SecretStr
 
@@ -26,43 +22,19 @@ from app.settings import Settings
 from tests.api.serving import Api, serving
 from tests.conftest import Clock
 from tests.domain.builders import ADMIN, phase
+from tests.node.programs import PATIENCE, Fact, install, talking
 from tests.scene import act, start_release
 
 PACKAGES = ("graphql@16.15.0", "graphql-http@1.23.1", "graphql-ws@6.4.2", "ws@8.23.0")
 SCRIPTS = Path(__file__).parent / "node"
 
-# Seconds after which a script is taken to hang, on a machine that is busy.
-PATIENCE = 30
-
-Fact: TypeAlias = dict[str, Any]
 Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Api]]
-
-
-def not_audited(why: str) -> NoReturn:
-    """Skip, so that nobody overlooks it, on a laptop; fail in CI."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"THE PROTOCOLS ARE NOT AUDITED: {why}")
-    raise AssertionError("unreachable")
-
-
-def program(name: str) -> str:
-    """The path of a program of Node."""
-    found = shutil.which(name)
-    if found is None:
-        not_audited(f"{name} is not installed; install Node 20 or newer (https://nodejs.org)")
-    return found
 
 
 @pytest.fixture(scope="session")
 def node_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the packages of npm."""
-    npm = program("npm")
-    folder = tmp_path_factory.mktemp("node")
-    (folder / "package.json").write_text('{"private": true}')
-    install = [npm, "install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
-    done = subprocess.run([*install, *PACKAGES], cwd=folder, capture_output=True, text=True, timeout=120)
-    if done.returncode:
-        not_audited(f"npm could not install {', '.join(PACKAGES)}: {done.stderr.strip()[-300:]}")
-    return folder
+    return install(PACKAGES, tmp_path_factory.mktemp("node"), "THE PROTOCOLS ARE NOT AUDITED")
 
 
 @pytest.fixture
@@ -93,27 +65,9 @@ def limited(settings: Settings, clock: Clock) -> Serve:
 
 async def script(packages: Path, name: str, url: str, token: str, *arguments: str) -> AsyncGenerator[Fact, None]:
     """What a script tells, as it does; one that fails, hangs or complains fails the test."""
-    environment = os.environ | {"SLIPWAY_URL": url, "SLIPWAY_TOKEN": token, "SLIPWAY_NODE_PACKAGES": str(packages)}
-    process = await asyncio.create_subprocess_exec(
-        program("node"),
-        str(SCRIPTS / name),
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(PATIENCE):
-            async for line in process.stdout:
-                yield msgspec.json.decode(line)
-            complaints = await process.stderr.read()
-            assert (await process.wait(), complaints.decode()) == (0, "")
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    async with asyncio.timeout(PATIENCE), talking(packages, SCRIPTS / name, url, token, *arguments) as talk:
+        async for fact in talk.told():
+            yield fact
 
 
 async def facts(packages: Path, api: Api, scenario: str, token: str | None = None) -> list[Fact]:

@@ -1,6 +1,6 @@
 // The public audits for GraphQL over HTTP, run against SLIPWAY_URL: one line of JSON for each, its status and why.
 
-import { packages, token, url } from "./slipway.mjs";
+import { packages, token, url } from "../../node/slipway.mjs";
 
 const { serverAudits } = packages("graphql-http");
 

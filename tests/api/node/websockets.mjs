@@ -3,7 +3,7 @@
 // The client keeps the protocol, so where a scenario has it broken, its own hook for messages (jsonMessageReplacer) or
 // its socket is made to break it. Each scenario tells what happened in lines of JSON, the close of a socket always.
 
-import { packages, tell, token, url } from "./slipway.mjs";
+import { packages, tell, token, url } from "../../node/slipway.mjs";
 
 const { createClient } = packages("graphql-ws");
 const WebSocket = packages("ws");
