@@ -1,0 +1,20 @@
+// What the scripts of the clients share: they follow the orders of the test, one a line.
+
+import { createInterface } from "node:readline";
+
+import { tell } from "../../node/slipway.mjs";
+
+/** Do what the test says, and tell what comes of it, until it hangs up. */
+export async function follow(orders) {
+  tell({ ready: true });
+  for await (const line of createInterface({ input: process.stdin })) {
+    const [[name, given]] = Object.entries(JSON.parse(line));
+    tell({ [name]: await orders[name](given) });
+  }
+}
+
+/** The evaluation details of a flag, asked for as the type that the code's default has. */
+export function details(client, flag, otherwise, ...context) {
+  const type = { boolean: "Boolean", number: "Number", string: "String", object: "Object" }[typeof otherwise];
+  return client[`get${type}Details`](flag, otherwise, ...context);
+}
