@@ -89,6 +89,11 @@ class Api:
         self._session = session
 
     @property
+    def base_url(self) -> str:
+        """The address that clients of OFREP are given."""
+        return self.url.removesuffix("/graphql")
+
+    @property
     def token(self) -> str:
         """The administrator's token."""
         return self.services.settings.admin_token.get_secret_value()
@@ -185,7 +190,7 @@ async def serving(services: Services, port: int = 0) -> AsyncIterator[Api]:
 
 
 class _Server(Server):
-    """Without its signal handlers: signals are for pytest."""
+    """Ours without its signal handlers: signals are for pytest."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

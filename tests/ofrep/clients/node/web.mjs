@@ -1,7 +1,7 @@
 // OpenFeature's SDK for browsers with its OFREP provider, one for each person: evaluations are read from what it has
 // fetched. It never polls; the event stream alone tells it to fetch again. (Node 20 has no EventSource: npm's is used.)
 
-import { packages, tell, token, url } from "../../node/slipway.mjs";
+import { packages, tell, token, url } from "../../../node/slipway.mjs";
 import { details, follow } from "./orders.mjs";
 
 const { OpenFeature, ProviderEvents } = packages("@openfeature/web-sdk");

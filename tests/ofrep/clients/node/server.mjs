@@ -1,6 +1,6 @@
 // OpenFeature's SDK for servers with its OFREP provider: each evaluation is a request, for the context that it names.
 
-import { packages, tell, token, url } from "../../node/slipway.mjs";
+import { packages, tell, token, url } from "../../../node/slipway.mjs";
 import { details, follow } from "./orders.mjs";
 
 const { OpenFeature } = packages("@openfeature/server-sdk");

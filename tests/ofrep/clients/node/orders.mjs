@@ -2,7 +2,7 @@
 
 import { createInterface } from "node:readline";
 
-import { tell } from "../../node/slipway.mjs";
+import { tell } from "../../../node/slipway.mjs";
 
 /** Do what the test says, and tell what comes of it, until it hangs up. */
 export async function follow(orders) {
