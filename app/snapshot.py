@@ -12,10 +12,10 @@ import asyncio
 import contextlib
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 from msgspec import structs
@@ -111,9 +111,9 @@ class EnvironmentView(Generic[T]):
         self.last_change = change
         self.wake()
 
-    async def changed(self) -> None:
-        """Return when the version is another, or when there is another reason to look."""
-        await self._changed.wait()
+    def changed(self) -> Coroutine[Any, Any, object]:
+        """What returns when, from now on, the version is another or there is another reason to look."""
+        return self._changed.wait()  # of the event of this moment, however late it is awaited
 
     def wake(self) -> None:
         """Let those who wait look."""

@@ -82,7 +82,7 @@ class Streams:
         view = self._snapshot.view(subscriber.environment)
         seen = subscriber.seen or view.version
         said = b"retry: 1000\n\n"
-        while not self._closing and self._is_valid(self._snapshot.key(subscriber.key_id)):
+        while self._may_hear(subscriber):
             if seen != view.version:
                 seen = view.version
                 said += _event(view)
@@ -91,7 +91,9 @@ class Streams:
             if await _is_done(gone, _REST_SECONDS):
                 return
             said = b""
-            if seen == view.version and not await self._woken(view, gone):
+            # Looked at again: who wakes nobody, since nobody waits yet, would not be heard before the next heartbeat.
+            idle = seen == view.version and self._may_hear(subscriber)
+            if idle and not await self._woken(view, gone):
                 said = b": still here\n\n"
             if gone.done():
                 return
@@ -111,6 +113,9 @@ class Streams:
         """End all streams: a server that stops would wait for them."""
         self._closing = True
         self._snapshot.wake()
+
+    def _may_hear(self, subscriber: Subscriber) -> bool:
+        return not self._closing and self._is_valid(self._snapshot.key(subscriber.key_id))
 
     def _is_valid(self, key: SdkKey | None) -> bool:
         return key is not None and key.is_valid(self._clock.now())
