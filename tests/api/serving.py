@@ -83,6 +83,7 @@ class Api:
 
     def __init__(self, services: Services, port: int, http: httpx.AsyncClient, session: AsyncClientSession) -> None:
         self.services = services
+        self.port = port
         self.url = f"http://127.0.0.1:{port}/graphql"
         self.websocket_url = f"ws://127.0.0.1:{port}/graphql"
         self.http = http

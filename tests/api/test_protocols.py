@@ -240,7 +240,7 @@ async def test_a_subscription_goes_on_after_the_server_was_started_again(
         assert (await anext(told))["code"] == 1012
 
         release = (await act(services, release, ReleaseAction.PAUSE)).release
-        async with serving(services, port=int(api.websocket_url.split(":")[2].split("/")[0])):
+        async with serving(services, port=api.port):
             async for fact in told:
                 if "connected" in fact:
                     break

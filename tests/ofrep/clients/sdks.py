@@ -83,9 +83,9 @@ class NodeClient:
         """The evaluation details that each of the people gets."""
         return dict(await self.order("read", [flag, otherwise]))
 
-    async def order(self, name: str, *given: object) -> Any:
+    async def order(self, name: str, given: object = None) -> Any:
         """What comes of an order."""
-        self._talk.say({name: given[0] if given else None})
+        self._talk.say({name: given})
         return await self.hear(name)
 
     async def hear(self, name: str) -> Any:
@@ -96,6 +96,11 @@ class NodeClient:
                     return fact[name]
                 self.heard.append(fact)
         raise AssertionError(f"it ended and told no {name}")
+
+    @property
+    def changed_at(self) -> float:
+        """When it saw a change last, in milliseconds since 1970."""
+        return max(float(fact["at"]) for fact in self.heard if "changed" in fact)
 
     async def ended(self) -> None:
         """Return when the client has ended; what it still tells is `heard`."""

@@ -9,7 +9,7 @@ export async function follow(orders) {
   tell({ ready: true });
   for await (const line of createInterface({ input: process.stdin })) {
     const [[name, given]] = Object.entries(JSON.parse(line));
-    tell({ [name]: await orders[name](given) });
+    tell({ [name]: (await orders[name](given)) ?? null });
   }
 }
 
