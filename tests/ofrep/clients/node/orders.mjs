@@ -1,4 +1,4 @@
-// What the scripts of the clients share: they follow the orders of the test, one a line.
+// How the scripts of the clients follow the orders of the test, one a line.
 
 import { createInterface } from "node:readline";
 
@@ -11,10 +11,4 @@ export async function follow(orders) {
     const [[name, given]] = Object.entries(JSON.parse(line));
     tell({ [name]: (await orders[name](given)) ?? null });
   }
-}
-
-/** The evaluation details of a flag, asked for as the type that the code's default has. */
-export function details(client, flag, otherwise, ...context) {
-  const type = { boolean: "Boolean", number: "Number", string: "String", object: "Object" }[typeof otherwise];
-  return client[`get${type}Details`](flag, otherwise, ...context);
 }

@@ -1,7 +1,8 @@
 // OpenFeature's SDK for servers with its OFREP provider: each evaluation is a request, for the context that it names.
 
 import { packages, tell, token, url } from "../../../node/slipway.mjs";
-import { details, follow } from "./orders.mjs";
+import { details } from "./details.mjs";
+import { follow } from "./orders.mjs";
 
 const { OpenFeature } = packages("@openfeature/server-sdk");
 const { OFREPProvider } = packages("@openfeature/ofrep-provider");

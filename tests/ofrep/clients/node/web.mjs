@@ -2,7 +2,8 @@
 // fetched. It never polls; the event stream alone tells it to fetch again. (Node 20 has no EventSource: npm's is used.)
 
 import { packages, tell, token, url } from "../../../node/slipway.mjs";
-import { details, follow } from "./orders.mjs";
+import { details } from "./details.mjs";
+import { follow } from "./orders.mjs";
 
 const { OpenFeature, ProviderEvents } = packages("@openfeature/web-sdk");
 const { OFREPWebProvider } = packages("@openfeature/ofrep-web-provider");
