@@ -14,6 +14,7 @@ import structlog
 import uvicorn
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
@@ -40,6 +41,15 @@ log = structlog.get_logger()
 _READY_WITHIN_SECONDS = 2.0
 _PREPARE_AGAIN_SECONDS = 2.0
 _ASKED_AGAIN_SECONDS = 1.0
+
+
+class _AnyText(PathConvertor):
+    """The rest of a path. Starlette's `path` has no line breaks, and takes "checkout\\n" for "checkout"."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("text", _AnyText())
 
 
 def create_app(services: Services | None = None) -> Starlette:
@@ -71,7 +81,7 @@ def create_app(services: Services | None = None) -> Starlette:
     app = Starlette(
         routes=[
             # The ones that are asked most come first.
-            Route("/ofrep/v1/evaluate/flags/{key:path}", _Held(lambda state: state.ofrep.evaluate)),
+            Route("/ofrep/v1/evaluate/flags/{key:text}", _Held(lambda state: state.ofrep.evaluate)),
             Route("/ofrep/v1/evaluate/flags", _Held(lambda state: state.ofrep.evaluate_all)),
             Route(EVENTS_PATH, _Held(lambda state: state.ofrep.tell)),
             Route("/graphql", graphql),
