@@ -6,6 +6,8 @@ Nothing is read from a store, and nothing awaited but the body.
 
 import asyncio
 import hashlib
+import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -129,7 +131,7 @@ class Ofrep:
             raise await self._refusal(scope, secret)
         if self._limit is not None and not await self._counted.hit(self._limit, key.id):
             window = await self._counted.get_window_stats(self._limit, key.id)
-            wait = max(1, round(window.reset_time - self._clock.now().timestamp()))
+            wait = max(1, math.ceil(window.reset_time - time.time()))
             raise Refusal(429, f"Too many evaluations; wait {wait} s.", retry_after=str(wait))
         self._used.add(key.id)
         return key, headers
