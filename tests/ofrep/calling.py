@@ -1,16 +1,19 @@
 """Applications that evaluate over OFREP, and what they evaluate, in as few words as a test needs."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import msgspec
 
+from app.domain.features import FeatureKind, FeatureSpec
+from app.domain.pipelines import Phase
+from app.domain.releases import Release
 from app.domain.sdk_keys import SdkKey
 from app.domain.targeting import Context
-from app.services import Services
 from tests.api.serving import Api
-from tests.domain.builders import ADMIN
-from tests.scene import eventually
+from tests.domain.builders import ADMIN, OFF
+from tests.scene import eventually, make_feature, start_release
 
 FLAGS = "/ofrep/v1/evaluate/flags"
 ANN: Context = {"targetingKey": "ann"}
@@ -57,9 +60,9 @@ class Application:
         return str(response.headers["etag"])
 
 
-async def application(api: Api, environment: str = "production", by: Services | None = None) -> Application:
-    """An application of an environment, whose key was made on any process and is known at `api`."""
-    key, secret = await (by or api.services).sdk_keys.create("Shop", environment, None, ADMIN)
+async def application(api: Api, environment: str = "production", lifetime: timedelta | None = None) -> Application:
+    """An application of an environment, whose key lets it in."""
+    key, secret = await api.services.sdk_keys.create("Shop", environment, lifetime, ADMIN)
     made = Application(api.http, key, secret)
     await eventually(lambda: admitted(made))
     return made
@@ -68,3 +71,32 @@ async def application(api: Api, environment: str = "production", by: Services | 
 async def admitted(application: Application) -> bool:
     """Whether the application's key lets it in."""
     return (await application.all()).status_code == 200
+
+
+async def make_gate(api: Api, key: str = "checkout", spec: FeatureSpec = OFF) -> None:
+    """A gate, which is served from now on."""
+    await make_feature(api.services, None, key, spec)
+    await serves(api, key)
+
+
+async def make_config(api: Api, key: str, spec: FeatureSpec) -> None:
+    """A config, which is served from now on."""
+    await api.services.catalog.create_feature(key, FeatureKind.DYNAMIC_CONFIG, None, spec, None, ADMIN)
+    await serves(api, key)
+
+
+async def serves(api: Api, key: str) -> None:
+    """Return when a feature is served: a new one is read a moment after it was made."""
+    asking = await application(api)
+
+    async def is_found() -> bool:
+        return (await asking.one(feature=key)).status_code == 200
+
+    await eventually(is_found)
+
+
+async def start_release_at(api: Api, *phases: Phase) -> Release:
+    """A release of the new gate `checkout`, which is served from now on."""
+    release = await start_release(api.services, *phases)
+    await serves(api, "checkout")
+    return release
