@@ -77,7 +77,9 @@ async def read_context(receive: Receive, announced: int, most: int) -> Context:
 
 
 def _too_large(most: int) -> Refusal:
-    return Refusal(400, f"Send at most {most} bytes.", ErrorCode.INVALID_CONTEXT, connection="close")
+    # The connection stays: one closed on a client that still sends is reset, and the client never reads the answer.
+    # What else it sends of this body is thrown away as it comes.
+    return Refusal(400, f"Send at most {most} bytes.", ErrorCode.INVALID_CONTEXT)
 
 
 def context_of(body: bytes) -> Context:
