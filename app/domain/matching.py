@@ -68,8 +68,10 @@ def _comparison(operator: ConditionOperator, values: tuple[Json, ...]) -> Callab
         case Op.NONE_OF_IGNORE_CASE:
             named_folded = _names_folded(values)
             return lambda actual: not named_folded(actual)
-        case Op.CONTAINS | Op.STARTS_WITH | Op.ENDS_WITH:
-            return _has_part(operator, values)
+        case Op.CONTAINS:
+            return _contains(values)
+        case Op.STARTS_WITH | Op.ENDS_WITH:
+            return _begins_or_ends(operator, values)
         case Op.LESS_THAN | Op.LESS_THAN_OR_EQUAL | Op.GREATER_THAN | Op.GREATER_THAN_OR_EQUAL:
             order, number = _ORDER[operator], values[0]
             return lambda actual: is_number(actual) and bool(order(actual, number))
@@ -102,16 +104,31 @@ def _names_folded(values: tuple[Json, ...]) -> Callable[[Json], bool]:
     return lambda actual: any(text.casefold() in wanted for text in _texts(actual))
 
 
-def _has_part(operator: ConditionOperator, values: tuple[Json, ...]) -> Callable[[Json], bool]:
-    """Whether a text contains one of the values, or begins or ends with it."""
-    before = _BETWEEN if operator is Op.STARTS_WITH else ""
-    after = _BETWEEN if operator is Op.ENDS_WITH else ""
-    parts = tuple(f"{before}{value}{after}" for value in values)
+def _contains(values: tuple[Json, ...]) -> Callable[[Json], bool]:
+    parts = tuple(f"{value}" for value in values)
 
     def matches(actual: Json) -> bool:
         # All texts as one, so that a long list of them is searched as fast as one long text.
-        text = f"{_BETWEEN}{_BETWEEN.join(_texts(actual))}{_BETWEEN}"
+        text = _BETWEEN.join(_texts(actual))
         return any(part in text for part in parts)
+
+    return matches
+
+
+def _begins_or_ends(operator: ConditionOperator, values: tuple[Json, ...]) -> Callable[[Json], bool]:
+    wanted = frozenset(f"{value}" for value in values)
+    # However many values there are, they have few lengths.
+    lengths = sorted({len(value) for value in wanted})
+    starts = operator is Op.STARTS_WITH
+
+    def matches(actual: Json) -> bool:
+        for text in _texts(actual):
+            for length in lengths:
+                if length > len(text):
+                    break
+                if (text[:length] if starts else text[len(text) - length :]) in wanted:
+                    return True
+        return False
 
     return matches
 
