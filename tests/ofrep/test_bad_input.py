@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gc
 import gzip
 import time
 from collections.abc import AsyncIterator, Callable
@@ -100,7 +101,7 @@ ODD: dict[str, bytes] = {
     "a pair of surrogates": with_attribute(b'"\\ud83d\\ude80"'),
     "a prototype": with_context(b'{"__proto__": {}, "$where": 1, "targetingKey": "ann"}'),
     "more beside the context": b'{"context": {"targetingKey": "ann"}, "context2": [[[]]], "key": null}',
-    "the context twice": b'{"context": 5, "context": {"targetingKey": "ann"}}'.replace(b"5", b'{"a": 1}'),
+    "the context twice": b'{"context": {"a": 1}, "context": {"targetingKey": "ann"}}',
     "space": b" \r\n\t" + body_of(ANN) + b"\n" * 10_000,
     **{
         f"version {version[:12]!r}": body_of(ANN | {"a": version})
@@ -316,7 +317,11 @@ def cpu_seconds(work: Callable[[], object]) -> float:
         work()
         return time.thread_time() - before
 
-    return min(once() for _ in range(5))
+    gc.disable()  # it looks at all that the tests hold
+    try:
+        return min(once() for _ in range(5))
+    finally:
+        gc.enable()
 
 
 def cost(plans: list[Plan[Any]], body: bytes) -> float:
@@ -336,31 +341,33 @@ def plan_of(made: FeatureSpec) -> Plan[Any]:
     return Plan(feature(made), None, "production", lambda found: found)
 
 
-# Twice as much takes twice as long, and what is quadratic four times; half a millisecond is for what stays the same.
-MOST, SPARE = 3.0, 0.0005
+# Eight times as much takes eight times as long, and what is quadratic sixty-four times; by three for each doubling
+# there is room for both sides. (One doubling alone tells too little on a busy machine.) Half a millisecond is for what
+# stays the same.
+MOST, SPARE = 3.0**3, 0.0005
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_time_grows_as_the_context_does(shape: str) -> None:
-    """Twice as long an attribute takes no more than about twice the CPU, with every operator and many values."""
+    """Eight times as long an attribute takes no more than about eight times the CPU, whatever operator."""
     plans = [plan_of(demanding(operator, 500)) for operator in Op]
-    once, twice = (body_of(ANN | {"a": SHAPES[shape](n)}) for n in (2_000, 4_000))
-    assert cost(plans, twice) < MOST * cost(plans, once) + SPARE
+    small, large = (body_of(ANN | {"a": SHAPES[shape](n)}) for n in (500, 4_000))
+    assert cost(plans, large) < MOST * cost(plans, small) + SPARE
 
 
 async def test_time_grows_as_attributes_do() -> None:
-    """Twice as many attributes take no more than about twice the CPU, ETag included."""
-    once, twice = (body_of(ANN | {f"attribute-{k}": {"k": [k]} for k in range(n)}) for n in (3_000, 6_000))
-    assert cost([], twice) < MOST * cost([], once) + SPARE
+    """Eight times as many attributes take no more than about eight times the CPU, ETag included."""
+    small, large = (body_of(ANN | {f"attribute-{k}": {"k": [k]} for k in range(n)}) for n in (1_000, 8_000))
+    assert cost([], large) < MOST * cost([], small) + SPARE
 
 
 @pytest.mark.parametrize("operator", Op)
 async def test_time_grows_as_the_values_do(operator: Op) -> None:
-    """Twice as many values take no more than about twice the CPU, for a long text and for a long list."""
+    """Eight times as many values take no more than about eight times the CPU, for a long text and for a long list."""
     for shape in ("one text", "texts"):
         body = body_of(ANN | {"a": SHAPES[shape](1_000)})
-        once, twice = (cost([plan_of(demanding(operator, count))], body) for count in (2_500, 5_000))
-        assert twice < MOST * once + SPARE
+        small, large = (cost([plan_of(demanding(operator, count))], body) for count in (600, 4_800))
+        assert large < MOST * small + SPARE
 
 
 async def test_what_is_nested_is_not_looked_into() -> None:
