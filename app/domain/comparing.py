@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 Json: TypeAlias = Any
@@ -21,9 +22,12 @@ def is_number(value: Json) -> bool:
 
 def version_of(value: Json) -> Version | None:
     """A version such as 1.4, v2.0.0-rc.1 or 10, in a form that sorts; None for anything else."""
-    if not isinstance(value, str) or len(value) > _MAX_VERSION:
-        return None
-    found = _VERSION.fullmatch(value.strip())
+    return _parsed(value) if isinstance(value, str) and len(value) <= _MAX_VERSION else None
+
+
+@lru_cache(maxsize=1_000)  # of all the users of an application few have another version than the rest
+def _parsed(text: str) -> Version | None:
+    found = _VERSION.fullmatch(text.strip())
     if found is None:
         return None
     numbers = [int(part) for part in found[1].split(".")]

@@ -105,7 +105,7 @@ class Plan(Generic[T]):
         self._shown: dict[tuple[int | None, int | None], T] = {}
 
     def decide(self, context: Context) -> T:
-        """What the context gets, as `show` shows it. Never raises, and never takes longer than the context is long."""
+        """What the context gets, as `show` shows it. Never raises."""
         admitting = next((at for at, (_, matches) in enumerate(self._phases) if matches(context)), None)
         spec = self._before if admitting is None else self._after
         outcome = (admitting, spec.first_rule(context))

@@ -3,8 +3,9 @@
 A condition on an attribute that the context lacks (or has as null) matches only with NOT_EXISTS: who is not known to be
 in a group is not counted in it, nor out of it. An attribute that is a list matches ANY_OF, CONTAINS and their like when
 one element does, NONE_OF and NOT_EQUALS when no element is named. No predicate raises, whatever the context: an
-attribute of a type that does not fit does not match. None takes longer than the context and the values are long, so
-that a large context holds up nobody.
+attribute of a type that does not fit does not match. None takes longer than the context and the values are long; where
+each value must be searched for (CONTAINS), the first 10,000 characters of the attribute count. So a large context holds
+up nobody.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,6 +17,9 @@ from app.domain.targeting import Condition, ConditionOperator, Context
 
 Op = ConditionOperator
 Predicate: TypeAlias = Callable[[Context], bool]
+
+MAX_SEARCHED = 10_000
+"""How many characters of an attribute CONTAINS looks at."""
 
 # No text has it: JSON in UTF-8 cannot carry half a surrogate pair.
 _BETWEEN = "\ud800"
@@ -109,7 +113,7 @@ def _contains(values: tuple[Json, ...]) -> Callable[[Json], bool]:
 
     def matches(actual: Json) -> bool:
         # All texts as one, so that a long list of them is searched as fast as one long text.
-        text = _BETWEEN.join(_texts(actual))
+        text = _BETWEEN.join(_texts(actual))[:MAX_SEARCHED]
         return any(part in text for part in parts)
 
     return matches

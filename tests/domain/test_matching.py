@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.comparing import Json
-from app.domain.matching import all_of, predicate
+from app.domain.matching import MAX_SEARCHED, all_of, predicate
 from app.domain.targeting import Condition, ConditionOperator, condition_problems
 from tests.domain.builders import condition
 from tests.domain.test_targeting import GARBAGE, NAN, NOON, NOON_MS, VALUES, short
@@ -178,6 +178,13 @@ def test_attribute_of_another_type_is_none_of_the_values(operator: ConditionOper
     """An attribute whose type does not fit is there, is not any of the values, and matches nothing else."""
     expected = operator in NEGATIVE or operator is ConditionOperator.EXISTS
     assert predicate(Condition("it", operator, VALUES[operator]))({"it": actual}) is expected
+
+
+def test_only_the_beginning_of_a_long_text_is_searched() -> None:
+    """So that no context, however long, is searched for thousands of values for seconds."""
+    contains = predicate(condition("it", "CONTAINS", "x"))
+    assert contains({"it": "." * (MAX_SEARCHED - 1) + "x"})
+    assert not contains({"it": "." * MAX_SEARCHED + "x"})
 
 
 def test_pre_releases_are_ordered_as_semver_orders_them() -> None:
