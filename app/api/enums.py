@@ -35,7 +35,7 @@ _described(
         "NONE_OF": "The attribute is there and is none of the values.",
         "ANY_OF_IGNORE_CASE": "The attribute is one of the values, letter case aside.",
         "NONE_OF_IGNORE_CASE": "The attribute is there and is none of the values, letter case aside.",
-        "CONTAINS": "The attribute contains one of the values as a part of its text, within its first 10,000 characters.",
+        "CONTAINS": "The attribute contains one of the values within the first 10,000 characters of its text.",
         "STARTS_WITH": "The attribute begins with one of the values.",
         "ENDS_WITH": "The attribute ends with one of the values.",
         "EQUALS": "The attribute is the value: a string, a number or a boolean.",
