@@ -3,18 +3,23 @@
 A collection is a table: id, revision, one column for each declared key, body. Several processes may open the same file:
 it is in WAL mode, every change is one statement, and whoever comes second waits up to `BUSY_SECONDS`.
 
-Each store has one thread and one connection in it, so the event loop never waits for the disk.
+Each store has one thread and one connection in it, so the event loop never waits for the disk. Changes that arrive
+together share one commit, since waiting for the disk is most of what a change costs. Each still is compared and set,
+and refused, on its own, and none is answered before that commit is on the disk.
 """
 
 import asyncio
 import os
 import sqlite3
 import time
+from asyncio import Future
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from app.store.documents import (
     INDEXES,
@@ -31,9 +36,20 @@ from app.store.documents import (
 )
 
 Answer = TypeVar("Answer")
+Values: TypeAlias = tuple[Key | None, ...]
 
 BUSY_SECONDS = 5.0
 IDS_PER_QUERY = 500
+# So few that a reader who comes meanwhile waits for milliseconds.
+CHANGES_PER_COMMIT = 64
+
+
+class _Change(NamedTuple):
+    """A statement that waits to be carried out, and whoever waits for the number of rows that it changed."""
+
+    sql: str
+    values: Values
+    answer: Future[int]
 
 
 class SqliteStore:
@@ -45,6 +61,8 @@ class SqliteStore:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._waiting: deque[_Change] = deque()
+        self._committing = False
         self._closed = False
 
     def collection(self, name: str) -> Collection:
@@ -70,8 +88,73 @@ class SqliteStore:
     async def run(self, ask: Callable[[sqlite3.Connection], Answer], *, create: bool = False) -> Answer:
         """What `ask` answers, called with the connection in the store's thread."""
         if self._closed:
-            raise StoreUnavailable(f"The SQLite store {self._path} is closed.")
+            raise self._is_closed()
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, ask, create)
+
+    async def change(self, sql: str, values: Values) -> int:
+        """How many rows a statement changed, as soon as that is on the disk."""
+        if self._closed:
+            raise self._is_closed()
+        loop = asyncio.get_running_loop()
+        change = _Change(sql, values, loop.create_future())
+        self._waiting.append(change)
+        if len(self._waiting) == 1:
+            loop.call_soon(self._commit)  # once everybody who is about to ask has asked
+        return await change.answer
+
+    def _commit(self) -> None:
+        """Hand what waits to the thread. While that commits, more may gather for the next time."""
+        if self._committing:
+            return
+        changes: list[_Change] = []
+        while self._waiting and len(changes) < CHANGES_PER_COMMIT:
+            change = self._waiting.popleft()
+            if self._closed and not change.answer.done():
+                change.answer.set_exception(self._is_closed())
+            elif not change.answer.done():  # who asked was not cancelled
+                changes.append(change)
+        if changes:
+            self._committing = True
+            done = asyncio.get_running_loop().run_in_executor(self._thread, self._carry_out, changes)
+            done.add_done_callback(partial(self._answer, changes))
+
+    def _answer(self, changes: list[_Change], done: "Future[list[int | Exception]]") -> None:
+        self._committing = False
+        self._commit()
+        for change, outcome in zip(changes, done.result(), strict=True):
+            if change.answer.done():
+                continue
+            if isinstance(outcome, Exception):
+                change.answer.set_exception(outcome)
+            else:
+                change.answer.set_result(outcome)
+
+    def _carry_out(self, changes: list[_Change]) -> list[int | Exception]:
+        """The outcome of each change, all of them committed together."""
+        try:
+            with _answers(self._path):
+                connection = self._connected(create=False)
+                if len(changes) == 1:
+                    return [connection.execute(changes[0].sql, changes[0].values).rowcount]
+                with _transaction(connection):
+                    return [self._outcome(connection, change) for change in changes]
+        except StoreUnavailable as error:
+            return [StoreUnavailable(*error.args) for _ in changes]  # an exception is raised to one only
+        except Exception as error:
+            return [error] * len(changes)
+
+    def _outcome(self, connection: sqlite3.Connection, change: _Change) -> int | Exception:
+        """What comes of one change among others. A refused statement undoes itself and leaves those as they are."""
+        try:
+            with _answers(self._path):
+                return connection.execute(change.sql, change.values).rowcount
+        except Exception as error:
+            if not connection.in_transaction:  # a failing disk: SQLite has undone them all
+                raise StoreUnavailable(f"SQLite store {self._path}: {error}") from error
+            return error
+
+    def _is_closed(self) -> StoreUnavailable:
+        return StoreUnavailable(f"The SQLite store {self._path} is closed.")
 
     def _ask(self, ask: Callable[[sqlite3.Connection], Answer], create: bool) -> Answer:
         with _answers(self._path):
@@ -102,17 +185,11 @@ class SqliteStore:
             connection.close()
 
     def _make_schema(self, connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with _transaction(connection):
             for name, indexes in self._indexes.items():
                 _make_table(connection, name, declared_keys(name, self._indexes))
                 for index in indexes:
                     _make_index(connection, name, index)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
 
 class SqliteCollection:
@@ -129,7 +206,7 @@ class SqliteCollection:
         values = self._values(document)
         places = ", ".join("?" * len(values))
         sql = f"INSERT INTO [{self._name}] ({_listed(self._columns)}) VALUES ({places})"  # noqa: S608 names from INDEXES
-        await self._store.run(lambda connection: connection.execute(sql, values))
+        await self._store.change(sql, values)
 
     async def get(self, id: str) -> Document | None:
         """The document of that id."""
@@ -156,12 +233,12 @@ class SqliteCollection:
         values = (*self._values(document), document.id, expected_revision)
         changes = ", ".join(f"[{column}] = ?" for column in self._columns)
         sql = f"UPDATE [{self._name}] SET {changes} WHERE id = ? AND revision = ?"  # noqa: S608 names from INDEXES
-        return await self._store.run(lambda connection: connection.execute(sql, values).rowcount == 1)
+        return await self._store.change(sql, values) == 1
 
     async def delete(self, id: str, expected_revision: int) -> bool:
         """Remove a document at that revision; False if that is not the one stored."""
         sql = f"DELETE FROM [{self._name}] WHERE id = ? AND revision = ?"  # noqa: S608 names from INDEXES
-        return await self._store.run(lambda connection: connection.execute(sql, (id, expected_revision)).rowcount == 1)
+        return await self._store.change(sql, (id, expected_revision)) == 1
 
     async def find(self, query: Query) -> list[Document]:
         """The documents that the query asks for, sorted, at most `query.limit`."""
@@ -176,7 +253,7 @@ class SqliteCollection:
         sql, values = select(self._name, columns, query)
         return await self._store.run(lambda connection: connection.execute(sql, values).fetchall())
 
-    def _values(self, document: Document) -> tuple[Key | None, ...]:
+    def _values(self, document: Document) -> Values:
         require_declared(self._name, self._keys, document.keys)
         require_values(self._name, document.keys)
         return (document.id, document.revision, *map(document.keys.get, self._keys), document.body)
@@ -241,6 +318,19 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
         if mode != "wal":
             raise sqlite3.OperationalError(f"the file system does not support WAL mode (it stays in {mode} mode)")
         return
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit at the end of the block; undo everything if that fails."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

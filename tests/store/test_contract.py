@@ -133,6 +133,33 @@ async def test_replace_needs_the_revision_that_is_stored(store: Store) -> None:
     assert await pipelines.get_many(["pip_1", "pip_2"]) == [new]
 
 
+async def test_changes_that_arrive_together_are_judged_one_by_one(store: Store) -> None:
+    """Among many at once, a lost race is False and a taken key or id is refused, and every other change is done."""
+    releases = store.collection("releases")
+    for number in range(100):
+        await releases.insert(Document(f"rel_{number}", 1, {"lock_key": f"feature {number}"}, "{}"))
+    changes = [Document(f"rel_{number}", 2, {"lock_key": f"feature {number}"}, "new") for number in range(100)]
+    changes[10] = replace(changes[10], keys={"lock_key": "feature 11"})
+
+    answers = await asyncio.gather(
+        *(releases.replace(change, 7 if number == 20 else 1) for number, change in enumerate(changes)),
+        releases.insert(Document("rel_30", 1, {}, "{}")),
+        releases.insert(Document("rel_100", 1, {}, "{}")),
+        releases.delete("rel_40", expected_revision=9),
+        return_exceptions=True,
+    )
+
+    refused, lost = (10, 100), (20, 102)
+    assert [number for number, answer in enumerate(answers) if isinstance(answer, DuplicateKey)] == [*refused]
+    assert [number for number, answer in enumerate(answers) if answer is False] == [*lost]
+    assert [number for number, answer in enumerate(answers) if answer is not True] == [10, 20, 100, 101, 102]
+    found = {each.id: each for each in await releases.get_many([f"rel_{number}" for number in range(101)])}
+    assert len(found) == 101
+    assert [found[change.id] for change in changes if found[change.id].revision == 2] == [
+        change for number, change in enumerate(changes) if number not in (10, 20)
+    ]
+
+
 async def test_a_replace_with_the_same_content_counts(store: Store) -> None:
     """True says that the revision matched, even if nothing is different."""
     pipelines = store.collection("pipelines")

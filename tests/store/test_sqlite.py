@@ -117,6 +117,64 @@ async def test_an_acknowledged_change_is_on_the_disk(opened: SqliteStore) -> Non
     assert await opened.run(settings) == ["wal", 2]
 
 
+async def test_changes_that_arrive_together_share_a_commit(opened: SqliteStore, path: Path) -> None:
+    """None is answered before another process sees it, and together they take one turn of the disk, not fifty."""
+    commits: list[str] = []
+    await opened.run(lambda connection: connection.set_trace_callback(commits.append))
+    pipelines = opened.collection("pipelines")
+
+    async def inserted(number: int) -> int:
+        await pipelines.insert(Document(f"pip_{number}", 1, {}, "{}"))
+        with closing(sqlite3.connect(path)) as other:
+            count: int = other.execute("SELECT count(*) FROM pipelines WHERE id = ?", [f"pip_{number}"]).fetchone()[0]
+            return count
+
+    assert await asyncio.gather(*map(inserted, range(50))) == [1] * 50
+    assert commits.count("COMMIT") == 1
+
+
+async def test_changes_that_cannot_be_committed_are_all_unavailable(opened: SqliteStore) -> None:
+    """When the disk fails under some that share a commit, none is answered with yes, and none is on record."""
+    pipelines = opened.collection("pipelines")
+    await opened.run(lambda connection: connection.execute("PRAGMA max_page_count = 60").fetchone())
+    large = [Document(f"pip_{number}", 1, {}, "x" * 40_000) for number in range(20)]
+
+    answers = await asyncio.gather(*map(pipelines.insert, large), return_exceptions=True)
+
+    assert {type(answer) for answer in answers} <= {StoreUnavailable, type(None)}
+    assert StoreUnavailable in map(type, answers)
+    found = {each.id for each in await pipelines.get_many([each.id for each in large])}
+    assert found == {each.id for each, answer in zip(large, answers, strict=True) if answer is None}
+
+
+async def test_a_cancelled_change_holds_up_no_other(opened: SqliteStore) -> None:
+    """Of changes that wait for one commit, some are given up; the others are answered, and so are later ones."""
+    pipelines = opened.collection("pipelines")
+    waiting = [asyncio.create_task(pipelines.insert(Document(f"pip_{number}", 1, {}, "{}"))) for number in range(200)]
+    await asyncio.sleep(0)
+    for task in waiting[::2]:
+        task.cancel()
+
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert {type(answer) for answer in answers[::2]} == {asyncio.CancelledError}
+    assert set(answers[1::2]) == {None}
+    await pipelines.insert(Document("pip_last", 1, {}, "{}"))
+
+
+async def test_what_waits_when_the_store_closes_is_refused_or_done(opened: SqliteStore) -> None:
+    """Nobody waits for ever, and who is answered with yes finds it on record later."""
+    pipelines = opened.collection("pipelines")
+    waiting = [asyncio.create_task(pipelines.insert(Document(f"pip_{number}", 1, {}, "{}"))) for number in range(200)]
+    await asyncio.sleep(0)
+    await opened.close()
+
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert {type(answer) for answer in answers} <= {StoreUnavailable, type(None)}
+
+
 async def test_a_lock_that_is_held_briefly_is_waited_for(opened: SqliteStore, path: Path) -> None:
     """A writer in another process delays a change and does not fail it, and the event loop goes on meanwhile."""
     ticks = 0
