@@ -49,7 +49,7 @@ def _sdk_keys(store: Store) -> SdkKeyRegister:
 class _Unheard:
     """Announces to nobody: a command knows the store alone, and the servers' poll finds what it has changed."""
 
-    async def announce(self, release: Release) -> None:
+    async def announce(self, *releases: Release) -> None:
         """Do nothing."""
 
     async def announce_other(self, id: str, revision: int) -> None:

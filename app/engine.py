@@ -3,14 +3,15 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import structlog
 from msgspec import structs
 from ulid import ULID
 
+from app.claims import Claims
 from app.domain.access import Actor, Principal
 from app.domain.commands import Command
 from app.domain.features import Feature
@@ -26,8 +27,13 @@ from app.timers import BakeTimers
 log = structlog.get_logger()
 
 ATTEMPTS = 100
-_DUE_AT_A_TIME = 100
-_SETTLED_IN_PARALLEL = 8
+_DUE_AT_A_TIME = 512
+_SETTLED_TOGETHER = 64
+_BATCHES_IN_PARALLEL = 2
+_SETTLED_WITHOUT_PAUSE = 8
+_OTHERS_AT_WORK_SECONDS = 0.05
+
+Due: TypeAlias = tuple[str, int]
 
 
 class Clock(Protocol):
@@ -62,11 +68,21 @@ async def stand_back(attempt: int) -> None:
 class Engine:
     """Starts releases and changes them. Nothing else writes one."""
 
-    def __init__(self, releases: Releases, timers: BakeTimers, announcer: Announcer, clock: Clock) -> None:
+    def __init__(
+        self, releases: Releases, timers: BakeTimers, announcer: Announcer, claims: Claims, clock: Clock
+    ) -> None:
         self._releases = releases
         self._timers = timers
         self._announcer = announcer
+        self._claims = claims
         self._clock = clock
+        self._draining = False
+        self._look_again = False
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether what is due is being settled in this process now."""
+        return self._draining
 
     async def start(
         self,
@@ -96,7 +112,7 @@ class Engine:
             start_key=start_key,
         )
         await self._releases.add(release)
-        await self._follow_up(release, since=0)
+        await self._follow_up((release, 0))
         return release
 
     async def act(self, release_id: str, command: Command, by: Principal) -> Decision:
@@ -104,12 +120,16 @@ class Engine:
         return await self._change(release_id, lambda settled, now: act(settled, command, by, now))
 
     async def end_bake(self, release_id: str, timer_id: str) -> None:
-        """Settle the release if that timer is still its timer; a prompt from any other ends silently."""
-        release = await self._releases.get(release_id)
-        if release is None or release.timer is None or release.timer.id != timer_id:
-            log.debug("stale timer", release=release_id, timer=timer_id)
-            return
-        await self.settle(release)
+        """Settle all that is due if that timer is still the release's timer; a prompt from any other ends silently.
+
+        Of thousands of bakes that end together one prompt settles all; the others find that under way, or done.
+        """
+        if not self._draining:
+            release = await self._releases.get(release_id)
+            if release is None or release.timer is None or release.timer.id != timer_id:
+                log.debug("stale timer", release=release_id, timer=timer_id)
+                return
+        await self.settle_due()
 
     async def settle(self, release: Release) -> Release:
         """The release after the bake that is due has ended; itself if none is."""
@@ -117,30 +137,97 @@ class Engine:
         return decision.release
 
     async def settle_due(self) -> int:
-        """End every bake that is due, the earliest deadline first; returns how many were seen to their end."""
-        turn = asyncio.Semaphore(_SETTLED_IN_PARALLEL)
-        ended, failed = 0, set[str]()
-        while due := await self._releases.due(self._clock.now(), _DUE_AT_A_TIME):
-            results = await asyncio.gather(*(self._end_due(id, turn) for id in due))
-            ended += sum(results)
-            failed.update(id for id, is_ended in zip(due, results, strict=True) if not is_ended)
-            if len(due) < _DUE_AT_A_TIME or failed.issuperset(due):
-                break
+        """End every bake that is due, the earliest deadline first; returns how many were seen to their end here.
+
+        While that is under way in this process, another call returns at once, and the one under way looks once more.
+        """
+        self._look_again = True
+        if self._draining:
+            return 0
+        self._draining, ended = True, 0
+        try:
+            while self._look_again:
+                self._look_again = False
+                ended += await self._drain()
+        finally:
+            self._draining = False
         return ended
 
-    async def _end_due(self, release_id: str, turn: asyncio.Semaphore) -> bool:
-        """Whether the bake has ended, here or elsewhere. One that cannot be must not keep the others waiting."""
-        async with turn:
+    async def _drain(self) -> int:
+        """Settle what is due until nothing is, sharing the work with the processes that do the same."""
+        taken, left, failed = 0, set[Due](), set[Due]()
+        while True:
+            # A longer look than what was seen here and is still due: what cannot be read must not hide the rest.
+            found = await self._releases.due(self._clock.now(), _DUE_AT_A_TIME + len(left))
+            due = [each for each in found if each not in left]
+            if not due:
+                return taken - len(failed)
+            batches = (due[start : start + _SETTLED_TOGETHER] for start in range(0, len(due), _SETTLED_TOGETHER))
+            lanes = [self._settle_batches(batches, left, failed) for _ in range(_BATCHES_IN_PARALLEL)]
+            results = await asyncio.gather(*lanes, return_exceptions=True)
+            for error in results:
+                if isinstance(error, BaseException):
+                    raise error
+            if not any(results):
+                await asyncio.sleep(_OTHERS_AT_WORK_SECONDS)
+            taken += sum(results)  # type: ignore[arg-type]
+
+    async def _settle_batches(self, batches: Iterator[list[Due]], left: set[Due], failed: set[Due]) -> int:
+        """Settle what nobody else does of each batch that no other lane has begun; returns how many those were."""
+        taken = 0
+        for batch in batches:
+            ours = await self._claims.take(batch)
+            if not ours:
+                continue
+            taken += len(ours)
             try:
-                release = await self._releases.get(release_id)
-                if release is not None:
-                    await self.settle(release)
+                await self._settle_batch(ours, left, failed)
             except StoreUnavailable:
+                await self._claims.give_back(ours)
                 raise
-            except Exception:
-                log.exception("bake not ended", release=release_id)
-                return False
-        return True
+            if not failed.isdisjoint(ours):
+                await self._claims.give_back([each for each in ours if each in failed])
+        return taken
+
+    async def _settle_batch(self, due: Sequence[Due], left: set[Due], failed: set[Due]) -> None:
+        """Settle releases together, or one by one if one of them cannot be: it must not keep the others waiting."""
+        try:
+            left |= await self._settle_together(due)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            if len(due) > 1:
+                for each in due:
+                    await self._settle_batch([each], left, failed)
+                return
+            log.exception("bake not ended", release=due[0][0])
+            left.update(due)
+            failed.update(due)
+
+    async def _settle_together(self, due: Sequence[Due]) -> set[Due]:
+        """Read, settle, save, announce and time releases, each step for all; returns those that somebody else changed.
+
+        A race that is lost was won by somebody who settled the release first.
+        """
+        found = await self._releases.get_many([id for id, _ in due])
+        changes: list[tuple[Release, Release]] = []
+        for number, (id, revision) in enumerate(due):
+            before = found.get(id)
+            if before is not None and before.revision == revision:
+                after = _next_revision(before, settle(before, self._clock.now()))
+                if after is not before:
+                    changes.append((before, after))
+            if number % _SETTLED_WITHOUT_PAUSE == 0:
+                await asyncio.sleep(0)  # whoever else this process serves has a turn
+        answers = await asyncio.gather(*(self._releases.save(after) for _, after in changes), return_exceptions=True)
+        saved = [change for change, answer in zip(changes, answers, strict=True) if answer is True]
+        if saved:
+            told = [(after, len(before.history)) for before, after in saved]
+            await self._follow_up(*told, instead_of=[before for before, _ in saved])
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return set(due) - {(before.id, before.revision) for before, _ in saved}
 
     async def _change(
         self,
@@ -167,7 +254,7 @@ class Engine:
             changed = _next_revision(release, decision.release)
             if changed is release or await self._releases.save(changed):
                 if changed is not release:
-                    await self._follow_up(changed, since=len(release.history))
+                    await self._follow_up((changed, len(release.history)))
                 if refusal is not None:
                     raise refusal
                 return Decision(changed, decision.events)
@@ -175,17 +262,22 @@ class Engine:
             await stand_back(attempt)
         raise Contention(f"Release {release_id} is being changed by many others at once. Nothing was done; try again.")
 
-    async def _follow_up(self, release: Release, since: int) -> None:
-        """What others learn of a change that is on record: from here on nothing may fail it."""
-        for event in release.history[since:]:
-            log.info(
-                event.type.value.lower(),
-                feature=release.feature_key,
-                release=release.id,
-                sequence=event.sequence,
-                by=event.actor.id,
-            )
-        await asyncio.gather(self._announcer.announce(release), self._timers.set(release))
+    async def _follow_up(self, *changes: tuple[Release, int], instead_of: Sequence[Release] = ()) -> None:
+        """What others learn of changes that are on record, each with the sequence that was the last before it.
+
+        From here on nothing may fail them. Jobs of the releases `instead_of` which these are have nothing left to do.
+        """
+        for release, since in changes:
+            for event in release.history[since:]:
+                log.info(
+                    event.type.value.lower(),
+                    feature=release.feature_key,
+                    release=release.id,
+                    sequence=event.sequence,
+                    by=event.actor.id,
+                )
+        changed = [release for release, _ in changes]
+        await asyncio.gather(self._announcer.announce(*changed), self._timers.set(*changed, instead_of=instead_of))
 
 
 def _next_revision(stored: Release, changed: Release) -> Release:

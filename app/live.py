@@ -9,7 +9,7 @@ A release carries its whole history, so a watcher that is slow misses nothing: i
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -57,8 +57,8 @@ class Announcement(Struct, frozen=True):
 class Announcer(Protocol):
     """Tells everyone that a release has changed."""
 
-    async def announce(self, release: Release) -> None:
-        """Tell of a change that is on record. Never fails: the poll finds what was not announced."""
+    async def announce(self, *releases: Release) -> None:
+        """Tell of changes that are on record. Never fails: the poll finds what was not announced."""
 
     async def announce_other(self, id: str, revision: int) -> None:
         """Tell likewise of a feature or an SDK key."""
@@ -80,17 +80,26 @@ class RedisAnnouncer:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def announce(self, release: Release) -> None:
-        """Publish the release's id and revision."""
-        await self.announce_other(release.id, release.revision)
+    async def announce(self, *releases: Release) -> None:
+        """Publish each release's id and revision, in one round trip."""
+        await self._publish([Announcement(release.id, release.revision) for release in releases])
 
     async def announce_other(self, id: str, revision: int) -> None:
         """Publish id and revision."""
+        await self._publish([Announcement(id, revision)])
+
+    async def _publish(self, announcements: Sequence[Announcement]) -> None:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                await self._redis.publish(CHANNEL, msgspec.json.encode(Announcement(id, revision)))
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for announcement in announcements:
+                        pipe.publish(CHANNEL, msgspec.json.encode(announcement))
+                    await pipe.execute()
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("change not announced, the poll will find it", id=id, error=str(error) or type(error).__name__)
+            ids = [announcement.id for announcement in announcements]
+            log.warning(
+                "change not announced, the poll will find it", ids=ids, error=str(error) or type(error).__name__
+            )
 
 
 class Watcher:
@@ -162,10 +171,11 @@ class Hub:
         """How many watch now."""
         return len(self._of_all) + sum(len(watchers) for watchers in self._by_release.values())
 
-    async def announce(self, release: Release) -> None:
-        """Offer a change to the watchers of this process, then announce it to the others."""
-        self._offer(release)
-        await self._ahead.announce(release)
+    async def announce(self, *releases: Release) -> None:
+        """Offer changes to the watchers of this process, then announce them to the others."""
+        for release in releases:
+            self._offer(release)
+        await self._ahead.announce(*releases)
 
     async def announce_other(self, id: str, revision: int) -> None:
         """Tell this process of a changed feature or SDK key, then announce it to the others."""

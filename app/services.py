@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from app.audit import Auditor
 from app.catalog import Catalog
+from app.claims import Claims
 from app.engine import Clock, Engine, SystemClock
 from app.live import Hub
 from app.live import connect as connect_live
@@ -62,7 +63,7 @@ async def open_services(settings: Settings, clock: Clock | None = None) -> Async
         environments, pipelines = Environments(store), Pipelines(store)
         features, releases = Features(store), Releases(store)
         hub = Hub(releases, redis, settings.poll_seconds)
-        engine = Engine(releases, BakeTimers(timers_redis), hub, clock)
+        engine = Engine(releases, BakeTimers(timers_redis), hub, Claims(redis), clock)
         catalog = Catalog(environments, pipelines, features, releases, engine, hub, clock)
         token_list, sdk_key_list, audit_log = Tokens(store), SdkKeys(store), AuditLog(store)
         yield Services(

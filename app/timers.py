@@ -1,14 +1,21 @@
 """Bake timers on arq: a deferred job for each deadline. The truth is the release's own deadline; a job only prompts.
 
+Jobs are written in arq's own format, many in one round trip: its `enqueue_job` takes three for each, to refuse an id
+that is queued already, and ours may be set again, since the same timer always has the same job.
+
 Besides `worker.py` this is the only module that knows arq, so that a successor can be hung in here.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import structlog
 from arq.connections import ArqRedis
+from arq.constants import expires_extra_ms, job_key_prefix
+from arq.jobs import serialize_job
+from arq.utils import timestamp_ms, to_unix_ms
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
@@ -24,6 +31,7 @@ SERIALIZERS: dict[str, Any] = {
     "job_deserializer": msgspec.msgpack.decode,
 }
 _PATIENCE_SECONDS = 2.0
+_LINGER_MS = 60_000
 
 
 def connect(redis_url: str) -> ArqRedis:
@@ -40,25 +48,48 @@ class BakeTimers:
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
 
-    async def set(self, release: Release) -> None:
-        """Queue the end of the running bake, if one runs. Never fails: without the job, the sweep ends the bake.
+    async def set(self, *releases: Release, instead_of: Sequence[Release] = ()) -> None:
+        """Queue the ends of the bakes that run. Never fails: without the job, the sweep ends the bake.
 
-        Jobs of earlier timers stay queued and end silently, since their timer id no longer matches.
+        Jobs of earlier timers stay queued and end silently, since their timer id no longer matches; those of releases
+        as they were before, in `instead_of`, are taken out of the queue, since thousands would take long to end.
         """
-        if release.timer is None:
+        timed = [release for release in releases if release.timer is not None]
+        if not timed and not instead_of:
             return
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                await self._redis.enqueue_job(
-                    END_BAKE,
-                    release.id,
-                    release.timer.id,
-                    _job_id=f"bake:{release.id}:{release.timer.id}",
-                    _defer_until=release.timer.deadline,
-                )
+                await self._queue(timed, [_job_id(release) for release in instead_of if release.timer is not None])
         except (RedisError, OSError, TimeoutError) as error:
             log.warning(
                 "timer not queued, the sweep will end the bake",
-                release=release.id,
+                releases=[release.id for release in timed],
                 error=str(error) or type(error).__name__,
             )
+
+    async def _queue(self, timed: Sequence[Release], ended: Sequence[str]) -> None:
+        now = timestamp_ms()
+        scores: dict[str, int] = {}
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for release in timed:
+                assert release.timer is not None
+                id, score = _job_id(release), to_unix_ms(release.timer.deadline)
+                job = serialize_job(
+                    END_BAKE, (release.id, release.timer.id), {}, None, now, serializer=self._redis.job_serializer
+                )
+                # Never in the past, nor zero: a bake of milliseconds may be over by now.
+                pipe.psetex(job_key_prefix + id, max(score - now, 0) + expires_extra_ms, job)
+                scores[id] = score
+            if scores:
+                pipe.zadd(QUEUE, scores)
+            if ended:
+                pipe.zrem(QUEUE, *ended)
+            for id in ended:
+                # Not deleted: a worker that has just taken it reads it yet.
+                pipe.pexpire(job_key_prefix + id, _LINGER_MS)
+            await pipe.execute()
+
+
+def _job_id(release: Release) -> str:
+    assert release.timer is not None
+    return f"bake:{release.id}:{release.timer.id}"

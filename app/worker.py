@@ -1,5 +1,7 @@
 """The arq worker: the bake job and the sweep.
 
+Of bakes that end together one job settles all that are due, and takes the jobs of the others out of the queue.
+
 arq does not retry ordinary exceptions, which the sweep heals, and its worker ends when Redis drops, which `run` heals
 by starting another one.
 """
@@ -8,6 +10,8 @@ import asyncio
 import contextlib
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import structlog
@@ -30,6 +34,8 @@ HEALTH_KEY = f"{QUEUE}:health:{socket.gethostname()}"
 
 _POLL_SECONDS = 0.05
 _HEALTH_SECONDS = 5
+_JOB_SECONDS = 60
+_DRAIN_SECONDS = 50
 _GRACE_SECONDS = 1.0
 _CANCEL_AGAIN_SECONDS = 0.5
 _BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
@@ -38,7 +44,8 @@ _BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
 async def end_bake(context: dict[Any, Any], release_id: str, timer_id: str) -> None:
     """The job of one bake timer."""
     try:
-        await context["services"].engine.end_bake(release_id, timer_id)
+        async with _draining(context):
+            await context["services"].engine.end_bake(release_id, timer_id)
     except StoreUnavailable as error:
         log.warning("bake not ended, the sweep will end it", release=release_id, error=str(error))
 
@@ -46,15 +53,35 @@ async def end_bake(context: dict[Any, Any], release_id: str, timer_id: str) -> N
 async def sweep(context: dict[Any, Any]) -> None:
     """End every bake that is due, whether or not a job prompted it."""
     try:
-        await context["services"].engine.settle_due()
+        async with _draining(context):
+            await context["services"].engine.settle_due()
     except StoreUnavailable as error:
         log.warning("sweep put off", error=str(error))
+
+
+@asynccontextmanager
+async def _draining(context: dict[Any, Any]) -> AsyncIterator[None]:
+    """Pick no further jobs to the end of the block, which leaves them nothing to do.
+
+    Before arq would cut it off it ends by itself; the jobs that are left, and the sweep, go on from there.
+    """
+    worker: Worker | None = context.get("worker")
+    try:
+        if worker is not None:
+            worker.allow_pick_jobs = False
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            yield
+    except TimeoutError:
+        log.info("more bakes are due than end in one go, going on")
+    finally:
+        if worker is not None and not context["services"].engine.is_draining:
+            worker.allow_pick_jobs = True
 
 
 def make_worker(services: Services, *, burst: bool = False) -> Worker:
     """An arq worker with Redis connections of its own; `close` ends it. In burst mode it only empties the queue."""
     every = round(services.settings.sweep_seconds)
-    return Worker(
+    worker = Worker(
         functions=[func(cast(WorkerCoroutine, end_bake), name=END_BAKE, max_tries=1)],
         cron_jobs=[
             cron(
@@ -63,7 +90,7 @@ def make_worker(services: Services, *, burst: bool = False) -> Worker:
                 run_at_startup=True,
                 max_tries=1,
                 keep_result=0,
-                timeout=60,
+                timeout=_JOB_SECONDS,
             )
         ]
         if not burst
@@ -76,13 +103,15 @@ def make_worker(services: Services, *, burst: bool = False) -> Worker:
         # arq refuses a job id while its result is kept.
         keep_result=0,
         max_jobs=100,
-        job_timeout=60,
+        job_timeout=_JOB_SECONDS,
         health_check_interval=_HEALTH_SECONDS,
         health_check_key=HEALTH_KEY,
         log_results=False,
         handle_signals=False,
         **SERIALIZERS,
     )
+    worker.ctx["worker"] = worker
+    return worker
 
 
 async def run(services: Services) -> None:

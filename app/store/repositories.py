@@ -297,12 +297,11 @@ class Releases(Repository[Release]):
         )
         return {key for key, revisions in zip(feature_keys, found, strict=True) if revisions}
 
-    async def due(self, now: datetime, limit: int) -> list[str]:
-        """Ids of releases whose bake timer is due, the earliest deadline first. No body is read: one that cannot be
-        decoded must not keep the others from being found.
+    async def due(self, now: datetime, limit: int) -> list[tuple[str, int]]:
+        """Ids and revisions of releases whose bake timer is due, the earliest deadline first. No body is read: one that
+        cannot be decoded must not keep the others from being found.
         """
-        query = Query(sort="deadline_ms", at_most=milliseconds(now), limit=limit)
-        return [id for id, _ in await self._collection.revisions(query)]
+        return await self._collection.revisions(Query(sort="deadline_ms", at_most=milliseconds(now), limit=limit))
 
     async def changed_since(self, since: datetime, limit: int) -> list[tuple[str, int]]:
         """Ids and revisions of releases changed at or after a moment, the earliest change first."""
