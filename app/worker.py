@@ -102,7 +102,8 @@ def make_worker(services: Services, *, burst: bool = False) -> Worker:
         poll_delay=_POLL_SECONDS,
         # arq refuses a job id while its result is kept.
         keep_result=0,
-        max_jobs=100,
+        # Few: of jobs that are due together the first does the work of all, and the rest only cost their start.
+        max_jobs=10,
         job_timeout=_JOB_SECONDS,
         health_check_interval=_HEALTH_SECONDS,
         health_check_key=HEALTH_KEY,
