@@ -120,7 +120,7 @@ class Engine:
         return await self._change(release_id, lambda settled, now: act(settled, command, by, now))
 
     async def end_bake(self, release_id: str, timer_id: str) -> None:
-        """Settle all that is due if that timer is still the release's timer; a prompt from any other ends silently.
+        """Settle the release if that timer is still its timer, then all that is due; any other prompt ends silently.
 
         Of thousands of bakes that end together one prompt settles all; the others find that under way, or done.
         """
@@ -129,6 +129,7 @@ class Engine:
             if release is None or release.timer is None or release.timer.id != timer_id:
                 log.debug("stale timer", release=release_id, timer=timer_id)
                 return
+            await self.settle(release)  # first: where nothing else is due, it is not later for the look at what is
         await self.settle_due()
 
     async def settle(self, release: Release) -> Release:

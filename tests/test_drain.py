@@ -127,7 +127,8 @@ async def test_one_job_settles_all_that_is_due(services: Services, clock: Clock)
     await assert_settled_once(services, releases)
     assert Counter((each.id, each.revision) for each in heard) == Counter((each.id, 2) for each in releases)
     queued = {id.decode() for id in await services.redis.zrange(QUEUE, 0, -1)}
-    assert queued == {f"bake:{each.id}:4" for each in releases} | {f"bake:{each.id}:2" for each in later}
+    its_own = "bake:rel_00007:2"  # which arq takes out when it has ended
+    assert queued - {its_own} == {f"bake:{each.id}:4" for each in releases} | {f"bake:{each.id}:2" for each in later}
     await worker.end_bake({"services": services}, releases[8].id, "2")
     await assert_settled_once(services, releases)
 
