@@ -35,6 +35,7 @@ _SINGLES = (3, 20)
 _SINGLES_SECONDS = 2.0
 _BURST = (3, 40)
 _BURST_SECONDS = 1.5
+_BUSY = 0.9
 
 
 class Round(Struct):
@@ -144,6 +145,8 @@ def _print_rounds(all: list[Watched]) -> None:
         "deliveries.\nbytes: of a delivery. client: how busy it was; by that it reads "
         f"{ceiling:,.0f} deliveries a second before it holds a server up.\n"
     )
+    if any(round.client_share > _BUSY for each in all for round in each.rounds):
+        print("THE CLIENT WAS BUSY ALL THE TIME: these servers may be faster than they look.\n")
 
 
 def _print_bars(all: list[Watched]) -> None:

@@ -3,7 +3,8 @@
     python -m benchmarks.slipway_server watched|status|mutations [COUNT]
 
 Commands: `fire N` makes N transitions of the release, one after another; `write SECONDS` makes the store writes of
-pausing and unpausing for so long, and nothing else; `revisions` tells the sum of the releases' revisions.
+pausing and unpausing for so long, and nothing else; `unpause` goes on with what is paused, and tells how many
+transitions there had been.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from pydantic import SecretStr
 
 from app.api.auth import ADMIN_TOKEN, ADMINISTRATOR
 from app.domain.audit import Outcome
-from app.domain.releases import Release
+from app.domain.releases import Release, ReleaseStatus
 from app.embedded import EmbeddedValkey
 from app.logs import configure_logs
 from app.server import Server, create_app, listening, server_config
@@ -85,9 +86,13 @@ async def _obey(services: Services, releases: list[Release], server: Server) -> 
                 began = time.monotonic()
                 written = await _write(services, releases[len(releases) // 2 :], float(seconds))
                 say(written=written, seconds=time.monotonic() - began)
-            case ["revisions"]:
+            case ["unpause"]:
                 found = await services.releases.get_many([release.id for release in releases])
-                say(revisions=[found[release.id].revision for release in releases])
+                paused = [each for each in found.values() if each.status is ReleaseStatus.PAUSED]
+                for each in paused:
+                    await scene.toggle(services, each)
+                # The first revision is the start, each later one is one transition.
+                say(transitions=sum(each.revision - 1 for each in found.values()), unpaused=len(paused))
     server.stop()
 
 
