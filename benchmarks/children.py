@@ -130,6 +130,9 @@ def child(name: str, command: Sequence[str], core: int, environment: dict[str, s
         try:
             started.facts = started.hear(_START_SECONDS)
             yield started
+        except Exception:
+            print(f"{name} wrote: {started.complaints()}", file=sys.stderr)
+            raise
         finally:
             started.stop()
 
