@@ -90,7 +90,8 @@ def _main(seconds: float, rounds: int, connections: int, releases: int) -> None:
     )
     print(f"{'the store writes alone':<28}{statistics.median(writes):>10,.0f}{min(writes):>9,.0f}{max(writes):>9,.0f}")
     ratio = statistics.median(a / b for a, b in zip(rates, writes, strict=True))
-    print(f"\n{ratio:.2f} x of the writes alone. About {asked:,} mutations made {changed:,} transitions.")
+    print(f"\n{ratio:.2f} x of the writes alone. About {asked:,} mutations made {changed:,} transitions,", end="")
+    print(" those under way at the end of a round included.")
     if changed < 0.95 * asked:
         raise RuntimeError("too many mutations changed nothing: these figures are not those of transitions")
 
