@@ -144,11 +144,10 @@ class Watcher:
             self._offered.clear()
             await self._offered.wait()
 
-    def take_waiting(self) -> list[Release]:
-        """What waits in memory now, without waiting."""
-        waiting = list(self._pending)
-        self._pending.clear()
-        return waiting
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something waits, in memory or on record."""
+        return bool(self._pending or self._overflow)
 
 
 class Hub:
@@ -344,21 +343,33 @@ class Hub:
 
         A change by which a release stops matching is told once, so that a list can let go of it.
         """
-        shown = _List(filter)
+        listed = Listed(filter)
         with self.watch_all() as watcher:
-            after: str | None = None
-            while True:
-                page = await self._releases.page(filter, _PAGE, after)
-                for release in (*page.values, *watcher.take_waiting()):
-                    if shown.takes(release):
-                        yield release
-                if not page.has_next:
-                    break
-                after = Releases.cursor(page.values[-1])
+            async for release in self.listing(listed, watcher):
+                yield release
             while True:
                 release = await watcher.next()
-                if shown.takes(release):
+                if listed.takes(release):
                     yield release
+
+    async def listing(self, listed: "Listed", watcher: Watcher) -> AsyncGenerator[Release, None]:
+        """Each matching release as it stands, the newest first, and what changed while they were read.
+
+        The watcher must have watched since before. Raises `StoreUnavailable`.
+        """
+        after: str | None = None
+        while True:
+            page = await self._releases.page(listed.filter, _PAGE, after)
+            for release in page.values:
+                if listed.takes(release):
+                    yield release
+            while watcher.has_waiting:
+                release = await watcher.next()
+                if listed.takes(release):
+                    yield release
+            if not page.has_next:
+                return
+            after = Releases.cursor(page.values[-1])
 
 
 class _Delivered(Struct, frozen=True):
@@ -369,17 +380,23 @@ class _Delivered(Struct, frozen=True):
     is_over: bool
 
 
-class _List:
-    """What one subscriber's list holds: which changes are news to it."""
+class Listed:
+    """What a list of releases holds: which changes are news to it."""
 
     def __init__(self, filter: ReleaseFilter) -> None:
-        self._filter = filter
+        self.filter = filter
         self._delivered: dict[str, _Delivered] = {}
+
+    def copy(self) -> "Listed":
+        """Another that holds the same."""
+        other = Listed(self.filter)
+        other._delivered = dict(self._delivered)
+        return other
 
     def takes(self, release: Release) -> bool:
         """Whether to deliver a release: it is newer than what was, and it matches, or did until now."""
         before = self._delivered.get(release.id)
-        matches = self._filter.admits(release)
+        matches = self.filter.admits(release)
         if before is not None and before.revision >= release.revision:
             return False
         if not matches and not (before is not None and before.matched):

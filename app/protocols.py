@@ -38,7 +38,10 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """A websocket that is given up when its peer sends pings and reads no pong: pongs know no flow control."""
+    """A websocket that is given up when its peer sends pings and reads no pong, or answers none of ours.
+
+    Pongs know no flow control. And to close politely is to wait until what is unread has been read: for ever.
+    """
 
     transport: Any
 
@@ -49,3 +52,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             transport.abort()
         else:
             super().handle_ping()
+
+    def keepalive_timeout(self) -> None:
+        """Close a socket whose peer did not answer a ping in time; what it has not read is thrown away."""
+        super().keepalive_timeout()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()

@@ -206,6 +206,8 @@ def server_config(
         http=BoundedHttp,
         ws=BoundedWebSocket,
         ws_max_size=max_message_bytes,  # a longer message is refused (1009) before it is held
+        # Compression costs a socket more memory than all else, and every delivery more time than all else.
+        ws_per_message_deflate=False,
         # A peer that is gone without a word is noticed within 40 s, and frees what it held.
         ws_ping_interval=20,
         ws_ping_timeout=20,

@@ -33,10 +33,10 @@ def _loader(read: Callable[[Sequence[str]], Awaitable[dict[str, T]]]) -> DataLoa
 
 @dataclass
 class Context:
-    """The context of one request, or of one websocket."""
+    """The context of one request, of one websocket, or (without either) of what is executed for many sockets."""
 
     services: Services
-    request: Request | WebSocket
+    request: Request | WebSocket | None
     limits: Limits
     session: Session | None = None
     connection_params: dict[str, Any] | None = None
@@ -78,7 +78,7 @@ class Context:
     @property
     def address(self) -> str | None:
         """Where the caller sends from, as far as the proxy tells."""
-        return self.request.client.host if self.request.client else None
+        return self.request.client.host if self.request and self.request.client else None
 
 
 UNAUTHENTICATED = (

@@ -4,10 +4,12 @@ A resolver gives a domain value while its annotation names the type that shows i
 these return Any, and `shown_as` tells Strawberry the type.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
 import strawberry
+
+FOR_CALLER = "for_caller"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,9 +20,12 @@ def plain(description: str, shown_as: object = None) -> Any:
     return strawberry.field(description=description, graphql_type=shown_as)
 
 
-def computed(resolver: Callable[..., object], description: str) -> Any:
-    """A field that takes more than the value to answer; its type is the class's annotation."""
-    return strawberry.field(resolver=resolver, description=description)
+def computed(resolver: Callable[..., object], description: str, *, for_caller: bool = False) -> Any:
+    """A field that takes more than the value to answer; its type is the class's annotation.
+
+    One that is `for_caller` answers each caller differently, so that its answers are never shared.
+    """
+    return strawberry.field(resolver=resolver, description=description, metadata={FOR_CALLER: for_caller})
 
 
 def query(shown_as: object, description: str) -> Callable[[Callable[P, object]], Any]:
@@ -32,10 +37,10 @@ def query(shown_as: object, description: str) -> Callable[[Callable[P, object]],
     return declare
 
 
-def subscription(shown_as: object, description: str) -> Callable[[Callable[P, AsyncGenerator[T, None]]], Any]:
+def subscription(shown_as: object, description: str) -> Callable[[Callable[P, Awaitable[AsyncIterable[T]]]], Any]:
     """A field of Subscription."""
 
-    def declare(resolver: Callable[P, AsyncGenerator[T, None]]) -> Any:
+    def declare(resolver: Callable[P, Awaitable[AsyncIterable[T]]]) -> Any:
         return strawberry.subscription(resolver=resolver, graphql_type=shown_as, description=description)
 
     return declare

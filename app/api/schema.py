@@ -8,6 +8,7 @@ from uuid import uuid4
 import strawberry
 import structlog
 from graphql import (
+    DocumentNode,
     GraphQLArgument,
     GraphQLError,
     GraphQLInputField,
@@ -21,6 +22,7 @@ from strawberry.exceptions import MissingQueryError
 from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.schema.schema import DEFAULT_ALLOWED_OPERATION_TYPES
 from strawberry.types import ExecutionContext
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType as StrawberryOperationType
@@ -47,6 +49,24 @@ class Schema(strawberry.Schema):
             context.pre_execution_errors = errors
             return PreExecutionError(data=None, errors=errors)
         return await super()._prepare_operation_async(context, extensions_runner)
+
+    async def accepted(
+        self, query: str, variables: dict[str, Any] | None, operation_name: str | None, context: Context
+    ) -> DocumentNode | None:
+        """The document of an operation that is within the limits and valid; None for any other."""
+        execution = self._create_execution_context(
+            query=query,
+            allowed_operation_types=DEFAULT_ALLOWED_OPERATION_TYPES,
+            variable_values=variables,
+            context_value=context,
+            root_value=None,
+            operation_name=operation_name,
+        )
+        try:
+            refused = await self._prepare_operation_async(execution, self.create_extensions_runner(execution, []))
+        except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError):
+            return None
+        return None if refused else execution.graphql_document
 
     async def _execute_operation(self, execution_context: ExecutionContext, *more: Any) -> Any:
         """Execute; a query over a socket no longer than an operation may take. (HTTP answers it with a status.)"""

@@ -224,7 +224,9 @@ class Release(Node):
     phases: list[ReleasePhase] = plain("In order.")
     current_phase: ReleasePhase | None = plain("The phase whose turn it is; null when the release is over.")
     change: SpecChange = plain("The spec before and after.")
-    available_actions: list[AvailableAction] = computed(_available_actions, "What the caller could do now.")
+    available_actions: list[AvailableAction] = computed(
+        _available_actions, "What the caller could do now.", for_caller=True
+    )
     exposure: Exposure = computed(_exposure, "Who gets the new spec now, environment by environment.")
     expected_end_at: datetime | None = computed(
         _expected_end_at,

@@ -24,6 +24,7 @@ from app.api.http import HttpError
 from app.api.issuer_keys import IssuerUnavailable
 from app.api.limits import Limits
 from app.api.schema import schema
+from app.api.sharing import Groups
 from app.api.websocket import Socket, TransportHandler
 from app.rates import Rates
 from app.services import Services
@@ -52,6 +53,7 @@ class GraphQLView(GraphQL[Context, None]):
         )
         self.settings = settings
         self.sockets: set[TransportHandler] = set()
+        self.groups = Groups(services.hub, services.releases)
         self._services = services
         self._authenticator = authenticator
         self._rates = rates
@@ -119,7 +121,7 @@ class GraphQLView(GraphQL[Context, None]):
         """
         given = authorization_of(context.connection_params or {})
         if given is None:
-            given = context.request.headers.get("authorization")
+            given = _request_of(context).headers.get("authorization")
         context.session = await self._authenticator.session(given)
         if context.session is None:
             await self.wait_seconds(context)  # a guess counts
@@ -128,7 +130,7 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def wait_seconds(self, context: Context) -> int:
         """0 if the caller of a socket may ask now, which is counted; else for how many seconds to wait."""
-        return await self._rates.wait_seconds(_counted_as(context.request, context.session))
+        return await self._rates.wait_seconds(_counted_as(_request_of(context), context.session))
 
     async def close_lapsed_sockets(self) -> None:
         """Close, for ever, the sockets whose token was revoked or has expired."""
@@ -156,6 +158,11 @@ class GraphQLView(GraphQL[Context, None]):
     def encode_json(self, data: object) -> bytes | str:
         """Text for a socket's frame, bytes would make it a binary one."""
         return msgspec.json.encode(data).decode()
+
+
+def _request_of(context: Context) -> Request | WebSocket:
+    assert context.request is not None, "it is the context of one caller"
+    return context.request
 
 
 def _counted_as(request: Request | WebSocket, session: Session | None) -> str:

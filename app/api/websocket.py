@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from starlette.websockets import WebSocketDisconnected
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import WebSocketDisconnected as PeerGone
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     ConnectionInitMessage,
     Message,
@@ -22,6 +22,8 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 
 from app.api.context import Context
 from app.api.issuer_keys import IssuerUnavailable
+from app.api.questions import failure, question_of
+from app.api.sharing import Gone, Group, Member
 from app.store.documents import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -75,11 +77,13 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """
 
     view: "GraphQLView"
+    websocket: "Socket"
     _serving: "asyncio.Task[Any] | None" = None
 
     async def handle(self) -> None:
         """Serve the socket to its end."""
         self._serving = asyncio.current_task()
+        self._shared: dict[str, tuple[Group[Any], Member]] = {}
         self._allowance, self._counted_at = float(self._burst), time.monotonic()
         if len(self.view.sockets) >= self.view.settings.max_sockets:
             await self.websocket.close(1013, "Too many websockets are open here; try again later")
@@ -138,6 +142,35 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
         """Answer with the payload that came."""
         payload = message.get("payload")
         await self.send_message({"type": "pong"} if payload is None else {"type": "pong", "payload": payload})
+
+    async def run_operation(self, operation: Operation[Context, None]) -> None:
+        """Answer an operation; a subscription together with all those that ask the same question."""
+        question = await question_of(operation.query, operation.variables, operation.operation_name, self.context)
+        if question is None:
+            await super().run_operation(operation)
+            return
+
+        def ended() -> None:
+            operation.completed = True
+            self.forget_id(operation.id)
+            self._shared.pop(operation.id, None)
+
+        member = Member(self.websocket.ws, operation.id, ended)
+        group = self.view.groups.of(question.key, question.source, question.render)
+        self._shared[operation.id] = (group, member)
+        with suppress(Gone):
+            try:
+                await group.join(member, question.source)
+            except Exception as error:
+                await member.tell(failure(error))
+                await member.complete()
+
+    async def cleanup_operation(self, operation_id: str) -> None:
+        """End an operation, and tell it nothing more."""
+        await super().cleanup_operation(operation_id)
+        group, member = self._shared.pop(operation_id, (None, None))
+        if group is not None and member is not None:
+            group.leave(member)
 
     def forget_id(self, id: str) -> None:
         """Let an id be used again. It is when the client completed the operation while its last message was sent."""
