@@ -5,6 +5,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+from websockets.protocol import State
+
+from app.api.sharing import WRITE_FRAME
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_UNREAD_BYTES = 1024 * 1024
@@ -44,6 +48,23 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     """
 
     transport: Any
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin, and let the application write frames that it has made already (see `write_frame`)."""
+        super().handle_connect(event)
+        if hasattr(self, "scope"):  # not when the handshake is refused
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[WRITE_FRAME] = self.write_frame
+
+    def write_frame(self, frame: bytes) -> bool:
+        """Write a whole frame at once; False if the peer does not read, or is gone: then send as ASGI has it.
+
+        What a thousand sockets are told alike is framed once, and needs neither a coroutine nor a message for each.
+        """
+        if not self.writable.is_set() or self.conn.state is not State.OPEN or self.transport.is_closing():
+            return False
+        self.transport.write(frame)
+        return True
 
     def handle_ping(self) -> None:
         """Answer a ping, if there is somebody to read it."""

@@ -10,6 +10,7 @@ of its own, and joins them again: slow never means lost, and holds up nobody.
 """
 
 import asyncio
+import sys
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
@@ -20,6 +21,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.frames import Frame, Opcode
 
 from app.api.context import not_found
 from app.api.subscriptions import EventsOf, MatchingReleases
@@ -36,6 +38,9 @@ Source = TypeVar("Source", EventsOf, MatchingReleases)
 Render = Callable[[object], Awaitable[str]]
 """Executes the question for one event and encodes the answer: the payload of `next`."""
 
+WRITE_FRAME = "slipway.write_frame"
+"""The extension of a websocket's ASGI scope that writes a frame at once, if the peer reads: `(bytes) -> bool`."""
+
 # Sockets that are written to before others have their turn.
 _AT_A_TIME = 100
 _RETRY_SECONDS = 1.0
@@ -48,14 +53,14 @@ class Gone(Exception):
 class Member:
     """One operation of one socket that shares its question with others."""
 
-    __slots__ = ("_ended", "_head", "_socket", "_tail", "catching_up", "hears", "seen")
+    __slots__ = ("_ended", "_head", "_id", "_socket", "_write_frame", "catching_up", "hears", "seen")
 
     def __init__(self, socket: WebSocket, id: str, ended: Callable[[], None]) -> None:
         self._socket = socket
+        self._write_frame: Callable[[bytes], bool] | None = socket.scope["extensions"].get(WRITE_FRAME)
         self._ended = ended
-        quoted = msgspec.json.encode(id).decode()
-        self._head = f'{{"id":{quoted},"type":"next","payload":'
-        self._tail = f'{{"id":{quoted},"type":"complete"}}'
+        self._id = msgspec.json.encode(id).decode()
+        self._head = sys.intern(f'{{"id":{self._id},"type":"next","payload":')
         self.seen = 0
         self.hears: Callable[[Release], bool] | None = None
         self.catching_up: asyncio.Task[None] | None = None
@@ -64,14 +69,23 @@ class Member:
         """Send an event, waiting for the socket. Raises `Gone`."""
         await self._send(f"{self._head}{payload}}}")
 
-    def tell_now(self, payload: str) -> Coroutine[Any, Any, None] | None:
-        """Send an event if the socket takes it at once; otherwise gives the rest of sending it. Raises `Gone`."""
+    def tell_now(self, payload: str, frames: dict[str, bytes]) -> Coroutine[Any, Any, None] | None:
+        """Send an event if the socket takes it at once; otherwise gives the rest of sending it. Raises `Gone`.
+
+        `frames` keeps what was made for others: most operations have the same few ids.
+        """
+        if self._write_frame is not None:
+            frame = frames.get(self._head)
+            if frame is None:
+                frame = frames[self._head] = _text_frame(f"{self._head}{payload}}}")
+            if self._write_frame(frame):
+                return None
         return begun(self._send(f"{self._head}{payload}}}"))
 
     async def complete(self) -> None:
         """Send that no more events come. Raises `Gone`."""
         self._ended()
-        await self._send(self._tail)
+        await self._send(f'{{"id":{self._id},"type":"complete"}}')
 
     async def _send(self, text: str) -> None:
         try:
@@ -141,10 +155,11 @@ class Group(ABC, Generic[Source]):
 
     async def _tell_all(self, payload: str, is_news_to: Callable[[Member], bool]) -> None:
         """Tell every member to whom it is news; those whose socket does not take it now go on by themselves."""
+        frames: dict[str, bytes] = {}
         for number, member in enumerate(list(self._members), 1):
             if member in self._members and is_news_to(member):
                 try:
-                    rest = member.tell_now(payload)
+                    rest = member.tell_now(payload, frames)
                 except Gone:
                     self._members.pop(member, None)
                 else:
@@ -360,6 +375,10 @@ class Groups:
                 group = ReleasesGroup(self._hub, self._releases, render, emptied)
             self._groups[question] = group
         return group
+
+
+def _text_frame(text: str) -> bytes:
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
 def _is_next(member: Member, sequence: int) -> bool:
