@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -53,6 +54,7 @@ class GraphQLView(GraphQL[Context, None]):
         )
         self.settings = settings
         self.sockets: set[TransportHandler] = set()
+        self.sockets_of: Counter[str] = Counter()
         self.groups = Groups(services.hub, services.releases)
         self._services = services
         self._authenticator = authenticator

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
@@ -79,6 +80,7 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
     view: "GraphQLView"
     websocket: "Socket"
     _serving: "asyncio.Task[Any] | None" = None
+    _counted_as: str | None = None
 
     async def handle(self) -> None:
         """Serve the socket to its end."""
@@ -93,6 +95,8 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await super().handle()
         finally:
             self.view.sockets.discard(self)
+            if self._counted_as is not None:
+                self.view.sockets_of -= Counter((self._counted_as,))  # which keeps no zeros
 
     async def handle_message(self, message: Message) -> None:
         """Act on a message of the protocol; close (4400) at anything else, saying what is wrong with it."""
@@ -128,6 +132,12 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         """Begin an operation, which counts as a request of the token does."""
+        most = self.view.settings.max_subscriptions
+        if self.connection_acknowledged and message["id"] not in self.operations and len(self.operations) >= most:
+            text = f"At most {most} operations may be under way on one websocket; complete one, or open another."
+            error = GraphQLError(text, extensions={"code": "LIMIT_EXCEEDED", "limit": "max_subscriptions"})
+            await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
+            return
         if (
             self.connection_acknowledged
             and message["id"] not in self.operations
@@ -210,14 +220,13 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
         return self._allowance >= 0
 
     def _is_one_too_many(self) -> bool:
+        """Count the socket as its token's; whether that is more than a token may have."""
         session = self.context.session
         if session is None:
             return False
-        held = sum(
-            other.context.session is not None and other.context.session.credential == session.credential
-            for other in self.view.sockets
-        )
-        return held > self.view.settings.max_sockets_per_token
+        self._counted_as = session.credential
+        self.view.sockets_of[session.credential] += 1
+        return self.view.sockets_of[session.credential] > self.view.settings.max_sockets_per_token
 
 
 class Socket(ASGIWebSocketAdapter):
