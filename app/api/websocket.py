@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
@@ -96,7 +95,9 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
         finally:
             self.view.sockets.discard(self)
             if self._counted_as is not None:
-                self.view.sockets_of -= Counter((self._counted_as,))  # which keeps no zeros
+                self.view.sockets_of[self._counted_as] -= 1
+                if not self.view.sockets_of[self._counted_as]:
+                    del self.view.sockets_of[self._counted_as]
 
     async def handle_message(self, message: Message) -> None:
         """Act on a message of the protocol; close (4400) at anything else, saying what is wrong with it."""
