@@ -1,7 +1,7 @@
 """SDK keys: made, revoked, and their use written down."""
 
-from collections.abc import Collection
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -52,11 +52,10 @@ class SdkKeyRegister:
         await self._announcer.announce_other(key.id, key.revision)
         return key
 
-    async def note_use(self, ids: Collection[str]) -> None:
-        """Write down that the keys of those ids were used; an absent store costs only the notes."""
-        now = self._clock.now()
+    async def note_use(self, used: Mapping[str, datetime]) -> None:
+        """Write down when the keys of those ids were used last; an absent store costs only the notes."""
         try:
-            for key in (await self._keys.get_many(list(ids))).values():
-                await credentials.note_use(self._keys, key, now)
+            for key in (await self._keys.get_many(list(used))).values():
+                await credentials.note_use(self._keys, key, used[key.id])
         except StoreUnavailable:
-            log.warning("SDK key use not noted", ids=sorted(ids))
+            log.warning("SDK key use not noted", ids=sorted(used))

@@ -27,6 +27,7 @@ from app.domain.releases import Release
 from app.domain.sdk_keys import SdkKey
 from app.live import Hub
 from app.store.access import SdkKeys
+from app.store.documents import StoreUnavailable
 from app.store.repositories import Features, Releases
 
 log = structlog.get_logger()
@@ -175,6 +176,19 @@ class Snapshot(Generic[T]):
     def key_of(self, secret: str) -> SdkKey | None:
         """The SDK key of that secret, valid or not."""
         return self.key(self._key_ids.get(hash_of(secret), ""))
+
+    async def find_key(self, secret: str) -> SdkKey | None:
+        """The SDK key of a secret that is not known here: one that was made a moment ago. It is read from the store.
+
+        None if there is none, or if the store does not answer.
+        """
+        try:
+            key = await self._sdk_keys.by_secret_hash(hash_of(secret))
+        except StoreUnavailable:
+            return None
+        if key is not None:
+            self._take_key(key)
+        return key
 
     def key(self, id: str) -> SdkKey | None:
         """The SDK key of that id, valid or not."""

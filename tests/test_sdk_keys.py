@@ -75,7 +75,7 @@ async def test_it_is_revoked_however_many_note_its_use(
     async def use() -> None:
         for _ in range(5):
             clock.advance(MINUTE)
-            await neighbour.sdk_keys.note_use({key.id})
+            await neighbour.sdk_keys.note_use({key.id: clock.now()})
 
     await asyncio.gather(use(), register.revoke(key.id, ADMIN), use())
     assert (await stored(services, key)).revoked_at is not None
@@ -87,13 +87,13 @@ async def test_use_is_noted_once_a_minute(services: Services, register: SdkKeyRe
     idle, _ = await register.create("Idle", "production", None, ADMIN)
     start, noted = clock.now(), []
     for _ in range(4):
-        await register.note_use([key.id, key.id, "sdk_none"])
+        await register.note_use({key.id: clock.now(), "sdk_none": clock.now()})
         found = await stored(services, key)
         noted.append((found.revision, found.last_used_at, found.changed_at))
         clock.advance(30 * SECOND)
     assert noted == [(2, start, start)] * 2 + [(3, start + MINUTE, start)] * 2
     assert await stored(services, idle) == idle
-    await register.note_use([])
+    await register.note_use({})
 
 
 async def test_a_lost_race_costs_only_the_note(services: Services, register: SdkKeyRegister, clock: Clock) -> None:
@@ -110,7 +110,7 @@ async def test_an_absent_store_costs_only_the_note(services: Services, register:
     await services.store.close()
     with pytest.raises(StoreUnavailable):
         await stored(services, key)
-    await register.note_use([key.id])
+    await register.note_use({key.id: clock.now()})
 
 
 async def test_only_administrators_make_and_revoke(services: Services, register: SdkKeyRegister) -> None:

@@ -227,7 +227,11 @@ class Release(Node):
     available_actions: list[AvailableAction] = computed(
         _available_actions, "What the caller could do now.", for_caller=True
     )
-    exposure: Exposure = computed(_exposure, "Who gets the new spec now, environment by environment.")
+    exposure: Exposure = computed(
+        _exposure,
+        "Who gets the new spec now, environment by environment; of a release that is over, what its end left, until "
+        "the feature's next one.",
+    )
     expected_end_at: datetime | None = computed(
         _expected_end_at,
         "When it is completed if nobody acts; null where a review or a pause is in the way, or it is over.",

@@ -1,9 +1,9 @@
 """What an operator asks for, and what refuses it before anything moves."""
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from app.domain.access import Actor, Principal, Role, require_role
-from app.domain.features import description_problems
+from app.domain.features import MAX_DESCRIPTION, description_problems
 from app.domain.problems import FieldProblem, InvalidTransition, NotFound, ReviewRequired, StalePhase, ValidationFailed
 from app.domain.releases import (
     PhaseStatus,
@@ -41,6 +41,18 @@ def remaining_reviews(release: Release) -> tuple[ReleasePhase, ...]:
     )
 
 
+def unblocked(command: Command) -> Command:
+    """An abort whose reason or key is too long all the same: nothing ever blocks one. Any other command as it is."""
+    if command.action is not ReleaseAction.ABORT:
+        return command
+    reason, key = command.reason, command.idempotency_key
+    if reason is not None and len(reason) > MAX_DESCRIPTION:
+        reason = reason[: MAX_DESCRIPTION - 1] + "…"
+    if key is not None and not 0 < len(key) <= MAX_KEY:
+        key = None
+    return structs.replace(command, reason=reason, idempotency_key=key)
+
+
 def check_command(command: Command, by: Principal) -> None:
     """Refuse a command that its sender may not give or that is malformed: PermissionDenied, ValidationFailed."""
     require_role(by, ROLE_FOR[command.action], _VERB[command.action])
@@ -54,13 +66,15 @@ def check_command(command: Command, by: Principal) -> None:
 def first_answer(release: Release, command: Command, key: str, by: Actor) -> tuple[ReleaseEvent, ...]:
     """What the command caused when it was first sent with that idempotency key; nothing if it is new.
 
-    Raises ValidationFailed if the key was used for another action, or by somebody else.
+    Raises ValidationFailed if the key was used for another action, or by somebody else; an abort is new then.
     """
     events = current_answer_to(release, key)
     if events:
         first = events[0]
         same_phase = command.phase_id is None or command.phase_id == first.phase_id
         if first.action is not command.action or first.actor.id != by.id or not same_phase:
+            if command.action is ReleaseAction.ABORT:
+                return ()
             raise ValidationFailed(
                 [FieldProblem(("idempotencyKey",), "It was used for another action; make a new key for each action.")]
             )
@@ -87,11 +101,12 @@ def named_phase(release: Release, command: Command) -> ReleasePhase:
     return phase
 
 
-def check_under_way(release: Release) -> None:
+def check_under_way(release: Release, advice: str = "") -> None:
     """Refuse what needs a release that is not over: InvalidTransition."""
     if release.is_over:
         raise InvalidTransition(
-            f"{_capital(release.title)} is {in_words(release.status)}; nothing changes it again.", release
+            f"{_capital(release.title)} is {in_words(release.status)}; nothing changes it again. {advice}".rstrip(),
+            release,
         )
 
 

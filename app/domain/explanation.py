@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from app.domain.comparing import Json
-from app.domain.evaluation import Evaluation, Reason, evaluate_feature, released_rules, targeting_key
+from app.domain.evaluation import Evaluation, evaluate_feature, released_rules, targeting_key
 from app.domain.features import BUCKETS, Feature, FeatureSpec, TargetingRule, bucket, threshold
 from app.domain.matching import predicate
 from app.domain.pipelines import ReleaseRule
@@ -118,7 +118,7 @@ def explain(feature: Feature, latest: Release | None, environment: str, context:
     sentences = [
         *_release_sentences(release, admitting, phases, environment),
         *(_rule_sentence(each) for each in rules if each.outcome not in _UNSAID),
-        _value_sentence(evaluation),
+        _value_sentence(evaluation, rules),
     ]
     phase = admitting.phase if admitting else None
     return Explanation(evaluation, deciding, release, phase, phases, rules, " ".join(sentences))
@@ -185,6 +185,7 @@ def _outcome(
 
 # --- sentences --------------------------------------------------------------------------------------------------------
 
+_SAID = 3
 _UNSAID = (RuleOutcome.OTHER_ENVIRONMENT, RuleOutcome.NOT_REACHED)
 
 
@@ -199,15 +200,25 @@ def _release_sentences(
             begun,
             f"Its phase “{admitting.phase.name}” has been released and admits the context: the spec after decides.",
         ]
+    failed = [_phase_sentence(each, environment) for each in phases if released_rules(each.phase, environment)]
     waiting = [each.phase.name for each in phases if not each.is_released and any(rule.matches for rule in each.rules)]
     if waiting:
-        return [
-            begun,
-            f"Its phase “{waiting[0]}” would admit the context but is not released: the spec before decides.",
-        ]
-    if not any(released_rules(each.phase, environment) for each in phases):
-        return [begun, f"None of its released phases is for {environment}: the spec before decides."]
-    return [begun, "None of its released phases admits the context: the spec before decides."]
+        end = f"Its phase “{waiting[0]}” would admit the context but is not released: the spec before decides."
+    elif failed:
+        end = "So the spec before decides."
+    else:
+        end = f"None of its released phases is for {environment}: the spec before decides."
+    more = [f"{len(failed) - _SAID} more released phases do not admit it either."] if len(failed) > _SAID else []
+    return [begun, *failed[:_SAID], *more, end]
+
+
+def _phase_sentence(explained: PhaseExplanation, environment: str) -> str:
+    """Why a released phase does not admit the context: its first rule for the environment, as an example."""
+    rule = next(each for each in explained.rules if each.in_environment)
+    failed = next(each for each in rule.conditions if not each.matches)
+    name = f"Its released phase “{explained.phase.name}” does not admit the context"
+    others = sum(each.in_environment for each in explained.rules) - 1
+    return f"{name}: it asks that {_failure(failed)}{f' (and {others} more rules do not match)' if others else ''}."
 
 
 def _rule_sentence(explained: RuleExplanation) -> str:
@@ -233,8 +244,8 @@ def _failure(failed: ConditionExplanation) -> str:
     return f"{condition_in_words(failed.condition)}, and {actual}"
 
 
-def _value_sentence(evaluation: Evaluation) -> str:
+def _value_sentence(evaluation: Evaluation, rules: tuple[RuleExplanation, ...]) -> str:
     if evaluation.rule_name is None:
-        none = "" if evaluation.reason is Reason.STATIC else "No rule admits the context. "
+        none = "No rule admits the context. " if rules else ""
         return f"{none}The default value is given: {value_in_words(evaluation.value)}."
     return f"Its value is given: {value_in_words(evaluation.value)}."

@@ -71,11 +71,11 @@ def _who(environment: str, share: Share, rules: tuple[ReleaseRule, ...], changes
 def _in_words(release: Release, exposed: tuple[EnvironmentExposure, ...]) -> str:
     if release.is_over:
         return (
-            "Everyone gets the new values."
+            "Everyone gets the new spec."
             if release.status is ReleaseStatus.COMPLETED
-            else "Everyone gets the values from before."
+            else "Everyone gets the spec from before."
         )
     reached = [each.text for each in exposed if each.share is not Share.NOBODY]
     if not reached:
-        return "Nobody gets the new values yet."
-    return f"The new values go to {'; '.join(reached)}. Everyone else gets the values from before."
+        return "Nobody gets the new spec yet."
+    return f"The new spec goes to {'; '.join(reached)}. Everyone else gets the spec from before."

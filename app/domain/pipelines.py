@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+import msgspec
 from msgspec import Struct
 
 from app.domain.features import (
@@ -19,6 +20,7 @@ MAX_PHASES = 50
 MAX_PHASE_RULES = 50
 MAX_BAKE_TIME = timedelta(days=90)
 MAX_APPROVALS = 20
+MAX_PIPELINE_BYTES = 256 * 1024
 
 
 class ReleaseRule(Struct, frozen=True):
@@ -62,6 +64,9 @@ def pipeline_problems(pipeline: Pipeline, environments: Sequence[str]) -> Iterat
     for index, phase in enumerate(pipeline.phases):
         yield from _phase_problems(phase, environments, ("phases", str(index)))
     yield from duplicate_problems([phase.name for phase in pipeline.phases], ("phases",))
+    size = len(msgspec.json.encode(pipeline.phases))
+    if size > MAX_PIPELINE_BYTES:
+        yield FieldProblem(("phases",), f"The phases take {size} bytes as JSON; the most is {MAX_PIPELINE_BYTES}.")
 
 
 def _phase_problems(phase: Phase, environments: Sequence[str], path: tuple[str, ...]) -> Iterator[FieldProblem]:

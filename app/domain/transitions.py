@@ -31,6 +31,7 @@ from app.domain.commands import (
     in_words,
     named_phase,
     remaining_reviews,
+    unblocked,
 )
 from app.domain.features import Feature
 from app.domain.pipelines import Phase, Pipeline
@@ -46,7 +47,11 @@ from app.domain.releases import (
     ReleaseStatus,
     SpecChange,
     Timer,
+    current_answer_to,
 )
+
+MAX_EVENTS = 1_500
+"""Of all actions only pauses can be repeated without end, and a document of MongoDB holds 16 MiB."""
 
 
 class Decision(Struct, frozen=True):
@@ -111,6 +116,7 @@ def act(release: Release, command: Command, by: Principal, now: datetime) -> Dec
     Raises PermissionDenied, ValidationFailed, NotFound (the phase), StalePhase, InvalidTransition or ReviewRequired.
     The same `idempotency_key` again answers with the events of the first time and changes nothing.
     """
+    command = unblocked(command)
     check_command(command, by)
     if command.idempotency_key is not None and (
         events := first_answer(release, command, command.idempotency_key, by.actor)
@@ -120,9 +126,11 @@ def act(release: Release, command: Command, by: Principal, now: datetime) -> Dec
         return Decision(release, ())
     changed = _decide(release, command, by, now)
     count = len(release.history)
+    key = command.idempotency_key
+    if key is not None and current_answer_to(release, key):
+        key = None  # an abort, whose key is another action's
     caused = tuple(
-        structs.replace(event, action=command.action, idempotency_key=command.idempotency_key)
-        for event in changed.history[count:]
+        structs.replace(event, action=command.action, idempotency_key=key) for event in changed.history[count:]
     )
     return Decision(structs.replace(changed, history=release.history + caused), caused)
 
@@ -171,6 +179,12 @@ def _pause(release: Release, phase: ReleasePhase, by: Actor, reason: str | None,
     if release.timer is None:
         what = "is paused already" if phase.status is PhaseStatus.PAUSED else "waits for review"
         raise InvalidTransition(f"No bake timer runs: “{phase.name}” {what}.", release)
+    if len(release.history) >= MAX_EVENTS:
+        raise InvalidTransition(
+            f"R{release.title[1:]} has been paused so often that its record has no room for another pause "
+            f"({MAX_EVENTS} events). Skip, roll out fully or abort.",
+            release,
+        )
     # Clocks of two servers may differ: what remains never exceeds the bake time.
     remaining = min(release.timer.deadline - now, phase.bake_time)
     release = _with_phase(release, phase, status=PhaseStatus.PAUSED, bake_ends_at=None, bake_remaining=remaining)
@@ -204,7 +218,7 @@ def _skip(release: Release, phase: ReleasePhase, command: Command, by: Principal
 
 
 def _abort(release: Release, by: Actor, reason: str | None, now: datetime) -> Release:
-    check_under_way(release)
+    check_under_way(release, "To go back, save the spec from before with updateFeature, and roll that out fully.")
     phase = _current(release)
     release = _end_phase(release, phase, PhaseStatus.ABORTED, now)
     return _end_release(

@@ -10,15 +10,16 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import TypeAlias
 
 import msgspec
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from starlette.types import Receive, Scope, Send
 
-from app.domain.sdk_keys import SdkKey
+from app.domain.sdk_keys import PREFIX, SdkKey
 from app.domain.targeting import Context
 from app.engine import Clock
 from app.ofrep import events
@@ -35,6 +36,9 @@ EVENTS_PATH = "/ofrep/v1/events"
 
 _CATCH_UP_SECONDS = 1.0
 _NOTE_SECONDS = 60.0
+_LOADED_WITHIN_SECONDS = 2.0
+_STREAM_WITHIN_SECONDS = 10.0
+_LOOKED_FOR = RateLimitItemPerSecond(20)
 _INACTIVITY_SECONDS = 120
 
 
@@ -59,7 +63,7 @@ class Ofrep:
         per_minute = settings.evaluations_per_minute
         self._limit = RateLimitItemPerMinute(per_minute) if per_minute else None
         self._counted = FixedWindowRateLimiter(MemoryStorage())
-        self._used: set[str] = set()
+        self._used: dict[str, datetime] = {}
         self.streams = events.Streams(snapshot, clock, settings.max_event_streams)
 
     @property
@@ -111,10 +115,13 @@ class Ofrep:
         """`GET /ofrep/v1/events`: tell of changes as server-sent events, at the address that a bulk answer gave."""
         try:
             require_method(scope, "GET")
+            # To a browser's EventSource any answer but 200 is final.
+            await self._wait_until_loaded(_STREAM_WITHIN_SECONDS)
             subscriber = self.streams.subscriber(scope["query_string"], headers_of(scope).last_event_id)
         except Refusal as refusal:
             await answer(send, refusal.status, refusal.body(None), refusal.headers)
         else:
+            self._used[subscriber.key_id] = self._clock.now()
             await self.streams.serve(subscriber, receive, send)
 
     # --- what they share ---
@@ -124,19 +131,34 @@ class Ofrep:
         require_method(scope, "POST")
         headers = headers_of(scope)
         if not self._snapshot.is_loaded:
-            raise Refusal(503, "The features are being loaded; try again.", retry_after="1")
+            await self._wait_until_loaded(_LOADED_WITHIN_SECONDS)
         secret = headers.secret
-        key = None if secret is None else self._snapshot.key_of(secret)
-        if key is None or not key.is_valid(self._clock.now()):
-            raise await self._refusal(scope, secret)
+        key = None if secret is None else self._snapshot.key_of(secret) or await self._new_key(secret)
+        now = self._clock.now()
+        if key is None or not key.is_valid(now):
+            raise await self._refusal(scope, secret, key)
         if self._limit is not None and not await self._counted.hit(self._limit, key.id):
             window = await self._counted.get_window_stats(self._limit, key.id)
             wait = max(1, math.ceil(window.reset_time - time.time()))
             raise Refusal(429, f"Too many evaluations; wait {wait} s.", retry_after=str(wait))
-        self._used.add(key.id)
+        self._used[key.id] = now
         return key, headers
 
-    async def _refusal(self, scope: Scope, secret: str | None) -> Refusal:
+    async def _wait_until_loaded(self, seconds: float) -> None:
+        """Let who asks a process that has just started wait for a moment. Raises `Refusal` (503)."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._snapshot.loaded()
+        except TimeoutError:
+            raise Refusal(503, "The features are being loaded; try again.", retry_after="1") from None
+
+    async def _new_key(self, secret: str) -> SdkKey | None:
+        """A key that has been made so lately that nobody has told of it. Few are looked for: guesses cost the store."""
+        if not secret.startswith(PREFIX) or not await self._counted.hit(_LOOKED_FOR, "unknown keys"):
+            return None
+        return await self._snapshot.find_key(secret)
+
+    async def _refusal(self, scope: Scope, secret: str | None, key: SdkKey | None) -> Refusal:
         """What who brings no valid SDK key is told. Guesses are counted by address."""
         client = scope.get("client")
         wait = await self._rates.wait_seconds(f"address:{client[0] if client else 'unknown'}")
@@ -144,9 +166,14 @@ class Ofrep:
             return Refusal(429, f"Too many requests; wait {wait} s.", retry_after=str(wait))
         if secret is not None and await self._is_caller(secret):
             return Refusal(403, "An API token does not evaluate here: send an SDK key, which names the environment.")
-        what = "Send an SDK key" if secret is None else "This is no valid SDK key: send one"
+        if key is not None:
+            what = "This SDK key was revoked" if key.revoked_at is not None else "This SDK key has expired"
+        else:
+            what = "There is no such SDK key" if secret else "There is no SDK key in the request"
         return Refusal(
-            401, f"{what}, as `Authorization: Bearer slk_...` or `X-API-Key: slk_...`.", www_authenticate="Bearer"
+            401,
+            f"{what}: send a valid one, as `Authorization: Bearer slk_...` or `X-API-Key: slk_...`.",
+            www_authenticate="Bearer",
         )
 
     def _etag(self, key: SdkKey, context: Context) -> str:
@@ -179,7 +206,7 @@ class Ofrep:
     async def _note_uses(self) -> None:
         while True:
             await asyncio.sleep(_NOTE_SECONDS)
-            used, self._used = self._used, set()
+            used, self._used = self._used, {}
             if used:
                 await self._keys.note_use(used)
 

@@ -65,6 +65,11 @@ class SdkKeys(Repository[SdkKey]):
         """Where a key stands in the order of `page`."""
         return page_key(value.created_at, value.id)
 
+    async def by_secret_hash(self, secret_hash: str) -> SdkKey | None:
+        """The key whose secret has that hash."""
+        query = Query(sort="secret_hash", at_least=secret_hash, at_most=secret_hash, limit=1)
+        return next(iter(await self._find(query)), None)
+
     async def page(self, first: int, after: str | None, environment: str | None = None) -> Page[SdkKey]:
         """Keys, the newest first, of one environment where asked for."""
         equal: dict[str, Key] = {} if environment is None else {"environment": environment}

@@ -195,7 +195,7 @@ async def test_exposure_follows_a_release(api: Api, clock: Clock) -> None:
 
     found = await reach(api)
     assert found["exposure"]["text"] == (
-        "The new values go to production: contexts where group is “a”. Everyone else gets the values from before."
+        "The new spec goes to production: contexts where group is “a”. Everyone else gets the spec from before."
     )
     shares = {name: each["share"] for name, each in found["in"].items()}
     assert shares == {"development": "NOBODY", "staging": "NOBODY", "production": "SOME"}
@@ -209,7 +209,7 @@ async def test_exposure_follows_a_release(api: Api, clock: Clock) -> None:
     await act(api.services, release, ReleaseAction.FULL_ROLL_OUT)
     found = await reach(api)
     assert {each["share"] for each in found["in"].values()} == {"EVERYONE"}
-    assert (found["exposure"]["text"], found["expectedEndAt"]) == ("Everyone gets the new values.", None)
+    assert (found["exposure"]["text"], found["expectedEndAt"]) == ("Everyone gets the new spec.", None)
 
 
 # --- previews ---------------------------------------------------------------------------------------------------------
@@ -233,9 +233,9 @@ async def test_a_preview_tells_what_an_action_would_change(api: Api, clock: Cloc
     everything = await previewed("FULL_ROLL_OUT")
     assert everything["bypassesReviewOf"] == [{"name": "b"}]
     assert (everything["status"], everything["currentPhase"]) == ("COMPLETED", None)
-    assert everything["exposure"]["text"] == "Everyone gets the new values."
+    assert everything["exposure"]["text"] == "Everyone gets the new spec."
     abort = await previewed("ABORT")
-    assert abort["exposure"]["text"] == "Everyone gets the values from before."
+    assert abort["exposure"]["text"] == "Everyone gets the spec from before."
     assert (await previewed("UNPAUSE"))["allowed"] is False
 
     assert (await api.services.releases.get(release.id)) == release

@@ -38,7 +38,7 @@ async def test_a_key_is_made_used_revoked_and_stays_on_the_list(api: Api, clock:
     started = clock.now()
     made = await _made(api, expiresIn="P30D")
     clock.advance(timedelta(hours=1))
-    await api.services.sdk_keys.note_use({made["sdkKey"]["id"]})
+    await api.services.sdk_keys.note_use({made["sdkKey"]["id"]: clock.now()})
     revoked = await api.mutate("revokeSdkKey", id=made["sdkKey"]["id"])
 
     (key,) = await _listed(api)

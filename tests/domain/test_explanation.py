@@ -14,6 +14,7 @@ from tests.domain.builders import (
     ENVIRONMENTS,
     OFF,
     ON,
+    ZERO,
     condition,
     do,
     feature,
@@ -95,7 +96,7 @@ def test_an_admitted_context_is_told_by_which_phase() -> None:
     assert found.text == (
         "Release #1 of checkout is under way. Its phase “canary” has been released and admits the context: the spec "
         "after decides. The default value is given: true."
-    ).replace("The default value", "No rule admits the context. The default value")
+    )
     assert [each.admits for each in found.phases] == [True, False]
     assert [each.is_released for each in found.phases] == [True, False]
 
@@ -103,9 +104,21 @@ def test_an_admitted_context_is_told_by_which_phase() -> None:
 def test_a_context_outside_is_told_what_is_missing() -> None:
     """A phase that is not released, phases for elsewhere only, and phases that do not match are told apart."""
     release = started(phase("canary"), review("rest"))
-    assert "Its phase “rest” would admit the context but is not released" in asked(release, member_of("rest")).text
-    assert "None of its released phases is for staging" in asked(release, {}, "staging").text
-    assert "None of its released phases admits the context" in asked(release, {}).text
+    failed = "Its released phase “canary” does not admit the context: it asks that group is “canary”, and"
+    assert asked(release, member_of("rest")).text == (
+        f"Release #1 of checkout is under way. {failed} it is “rest”. Its phase “rest” would admit the context but is "
+        "not released: the spec before decides. The default value is given: false."
+    )
+    assert "None of its released phases is for staging: the spec before decides." in asked(release, {}, "staging").text
+    assert f"{failed} the context has none. So the spec before decides." in asked(release, {}).text
+
+
+def test_few_of_many_phases_are_named() -> None:
+    """An operator reads the first three; all of them are in the data."""
+    release = started(*(phase(f"p{number}", ZERO) for number in range(5)), phase("last"))
+    text = asked(release, {}).text
+    assert text.count("does not admit") == 3
+    assert "3 more released phases do not admit it either." in text
 
 
 def test_every_outcome_of_a_rule_is_told() -> None:

@@ -63,16 +63,16 @@ def test_exposure_in_words() -> None:
     """What a status page says of it."""
     release = started(phase("a", environment="staging"), OPEN)
     assert exposure(release, ENVIRONMENTS).text == (
-        "The new values go to staging: contexts where group is “a”. Everyone else gets the values from before."
+        "The new spec goes to staging: contexts where group is “a”. Everyone else gets the spec from before."
     )
     both = do(release, ReleaseAction.SKIP)
     assert exposure(both, ENVIRONMENTS).text == (
-        "The new values go to staging: contexts where group is “a”; production: everyone. "
-        "Everyone else gets the values from before."
+        "The new spec goes to staging: contexts where group is “a”; production: everyone. "
+        "Everyone else gets the spec from before."
     )
-    assert exposure(started(review("a")), ENVIRONMENTS).text == "Nobody gets the new values yet."
-    assert exposure(do(release, ReleaseAction.ABORT), ENVIRONMENTS).text == "Everyone gets the values from before."
-    assert exposure(do(both, ReleaseAction.SKIP), ENVIRONMENTS).text == "Everyone gets the new values."
+    assert exposure(started(review("a")), ENVIRONMENTS).text == "Nobody gets the new spec yet."
+    assert exposure(do(release, ReleaseAction.ABORT), ENVIRONMENTS).text == "Everyone gets the spec from before."
+    assert exposure(do(both, ReleaseAction.SKIP), ENVIRONMENTS).text == "Everyone gets the new spec."
 
 
 def test_an_environment_that_the_change_does_not_touch_is_told() -> None:

@@ -88,3 +88,10 @@ def with_rule(environments: tuple[str, ...], *conditions: object) -> Pipeline:
 def test_pipeline_problems_name_every_wrong_field(asked: Pipeline, expected: list[str]) -> None:
     """Every wrong field of a pipeline is listed by its path in the input, and a valid pipeline has none."""
     assert paths(asked) == expected
+
+
+def test_a_pipeline_fits_into_every_release_of_it() -> None:
+    """Each release carries a copy: phases that are valid one by one may be too large together."""
+    values = tuple(f"{number:0999d}" for number in range(1_000))
+    large = structs.replace(GOOD, rules=(ReleaseRule(("production",), (condition("id", "ANY_OF", *values),)),))
+    assert paths(pipeline(large)) == ["phases"]

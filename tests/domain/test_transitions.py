@@ -10,6 +10,7 @@ from msgspec import structs
 
 from app.domain.access import SYSTEM, Principal, Role
 from app.domain.commands import MAX_KEY, Command, remaining_reviews
+from app.domain.features import MAX_DESCRIPTION
 from app.domain.problems import (
     InvalidTransition,
     NotFound,
@@ -20,7 +21,7 @@ from app.domain.problems import (
     ValidationFailed,
 )
 from app.domain.releases import Approval, Release, ReleaseAction, ReleaseStatus, SpecChange
-from app.domain.transitions import act, settle, start
+from app.domain.transitions import MAX_EVENTS, act, settle, start
 from tests.domain.builders import (
     ADMIN,
     APPROVER,
@@ -548,18 +549,38 @@ def test_same_key_answers_as_the_first_time(action: ReleaseAction) -> None:
     ("asked", "by"),
     [
         (command(PAUSE, "last", key="k"), ADMIN),
-        (command(ABORT, key="k"), ADMIN),
         (command(SKIP, "last", key="k"), ADMIN),
         (command(SKIP, "mars", key="k"), ADMIN),
         (command(SKIP, "plain", key="k"), OPERATOR),
     ],
-    ids=["action", "abort", "phase", "unknown-phase", "actor"],
+    ids=["action", "phase", "unknown-phase", "actor"],
 )
 def test_key_of_another_action_is_refused(asked: Command, by: Principal) -> None:
     """A key used for another action, phase or person answers for none of them."""
     release = act(started(PLAIN, LAST), command(SKIP, "plain", key="k"), ADMIN, NOW).release
     problem = refusal(ValidationFailed, release, asked, by)
     assert [field.path for field in problem.fields] == [("idempotencyKey",)]
+
+
+@pytest.mark.parametrize("key", ["k", "", "x" * (MAX_KEY + 1)], ids=["of-another-action", "empty", "too-long"])
+def test_nothing_about_its_reason_or_key_blocks_an_abort(key: str) -> None:
+    """Who pulls the brake in a hurry is not told to shorten the reason: it is cut, and such a key is as none."""
+    release = act(started(PLAIN, LAST), command(SKIP, "plain", key="k"), ADMIN, NOW).release
+    aborted = act(release, command(ABORT, reason="x" * 5_000, key=key), OPERATOR, NOW)
+    assert aborted.release.status is ReleaseStatus.ABORTED
+    (event,) = aborted.events
+    assert (event.reason, event.idempotency_key) == ("x" * (MAX_DESCRIPTION - 1) + "…", None)
+    assert act(aborted.release, command(SKIP, "plain", key="k"), ADMIN, NOW).events[0].action is SKIP
+
+
+def test_pausing_ends_before_the_record_is_full() -> None:
+    """Of all actions only pauses can be repeated without end; beyond the limit the release can still be ended."""
+    release = started(PLAIN, LAST)
+    while len(release.history) < MAX_EVENTS:
+        release = do(do(release, PAUSE), UNPAUSE)
+    refusal(InvalidTransition, release, command(PAUSE, "plain"))
+    assert do(release, ABORT).status is ReleaseStatus.ABORTED
+    assert do(release, SKIP).current_phase
 
 
 def test_refused_action_does_not_use_its_key_up() -> None:

@@ -302,11 +302,15 @@ async def test_guesses_are_counted_by_address(shop: Application, api: Api) -> No
     assert (await shop.all()).status_code == 200
 
 
-async def test_before_the_features_are_loaded_there_is_no_answer(services: Services, store_url: str) -> None:
+async def test_before_the_features_are_loaded_there_is_no_answer(
+    services: Services, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """503 with Retry-After rather than an empty list, which clients would take for all there is; then it is served."""
     await make_environments(services)
     await make_feature(services)
     key, secret = await services.sdk_keys.create("Shop", "production", None, ADMIN)
+    for patience in ("_LOADED_WITHIN_SECONDS", "_STREAM_WITHIN_SECONDS"):
+        monkeypatch.setattr(f"app.ofrep.endpoints.{patience}", 0.05)
     with gone(store_url):
         async with open_services(services.settings, services.clock) as late, serving(late) as api:
             shop = Application(api.http, key, secret)
