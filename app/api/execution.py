@@ -1,22 +1,27 @@
-"""Execution that leaves others their turn and stops at the limit, whatever an operation asks for.
+"""Execution by compiled plans that leaves others their turn and stops at the limit, whatever an operation asks for.
 
 graphql-core executes in one go what it need not wait for: a hundred releases with all that belongs to them would hold
 the event loop for half a second, histories within histories for minutes, and no timeout could end it. Here long lists
 give way to others between their elements, and every list does once the loop has been held for long enough. The fields
 are counted as they are resolved, since a list may be longer than the cost that was estimated before took it to be.
+
+What can be read in one go is read by a plan (see `plans`); graphql-core resolves the rest, and all that a plan gives up.
 """
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from graphql import GraphQLList, get_named_type, is_leaf_type
+from graphql.execution.collect_fields import GroupedFieldSet
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from app.api.limits import Limits, exceeded
+from app.api.plans import Read, Run, plans_of
 
 _HOLD_SECONDS = 0.01
 _SHORT = 8  # elements of a list that is resolved in one go
@@ -41,13 +46,17 @@ class Pace:
             asyncio.get_running_loop().call_soon(self._turn)
         return now - self._since
 
+    async def turn(self) -> None:
+        """Wait until the loop is not held any more."""
+        while self.held() > _HOLD_SECONDS:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+
     async def spread(self, items: Iterable[object]) -> AsyncIterator[object]:
         """The items, others' work between them."""
         for item in items:
-            while self.held() > _HOLD_SECONDS:
-                turn = asyncio.get_running_loop().create_future()
-                self._waiting.append(turn)
-                await turn
+            await self.turn()
             yield item
 
     def _turn(self) -> None:
@@ -63,18 +72,14 @@ class Pace:
 _paces: WeakKeyDictionary[asyncio.AbstractEventLoop, Pace] = WeakKeyDictionary()
 
 
-class Count:
-    """How many fields an operation has resolved, or all events of a subscription that are under way."""
-
-    resolved = 0
-
-
 class Executor(StrawberryGraphQLCoreExecutionContext):
-    """graphql-core's executor as Strawberry has it, paced and bounded."""
+    """graphql-core's executor as Strawberry has it, with plans, paced and bounded."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._count = Count()
+        self.plans = plans_of(self.operation, self.variable_values)
+        self._relevant_sub_fields = self.plans.sub_fields
+        self._run = Run(self)
         self._limits: Limits = self.context_value.limits
         self._pace = _paces.setdefault(asyncio.get_running_loop(), Pace())
 
@@ -82,13 +87,47 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         """An executor of one event, which counts for itself."""
         executor = super().build_per_event_executor(payload)
         assert isinstance(executor, Executor), "it is a copy of this one"
-        executor._count = Count()
+        executor._run = Run(executor)
         return executor
+
+    def execute_collected_root_fields(
+        self, root_type: Any, root_value: Any, grouped_field_set: GroupedFieldSet, *rest: Any
+    ) -> Any:
+        """Resolve the fields of the operation. They are collected anew each time, and planned as they were first."""
+        if self.plans.root is None:
+            self.plans.root = grouped_field_set
+        return super().execute_collected_root_fields(root_type, root_value, self.plans.root, *rest)
 
     def execute_fields(self, parent_type: Any, source_value: Any, path: Any, grouped_field_set: Any, *rest: Any) -> Any:
         """Resolve the fields of one object. Raises LIMIT_EXCEEDED when it would be too many in all."""
+        read = self.plans.of_object(self, parent_type, grouped_field_set)
+        if read is None:
+            return self._execute_each(parent_type, source_value, path, grouped_field_set, *rest)
+        if self._pace.held() > _HOLD_AT_MOST_SECONDS:
+            return self._execute_later(read, parent_type, source_value, path, grouped_field_set, *rest)
+        with suppress(Exception):
+            return self._run.attempt(read, source_value, self._limits.max_cost)
+        return self._execute_each(parent_type, source_value, path, grouped_field_set, *rest)
+
+    async def _execute_later(self, read: Read, parent_type: Any, source_value: Any, *rest: Any) -> Any:
+        await self._pace.turn()
+        with suppress(Exception):
+            return self._run.attempt(read, source_value, self._limits.max_cost)
+        done = self._execute_each(parent_type, source_value, *rest)
+        return await done if self.is_awaitable(done) else done
+
+    def _execute_each(self, parent_type: Any, source_value: Any, path: Any, grouped_field_set: Any, *rest: Any) -> Any:
         self._charge(len(grouped_field_set) - 1)  # the first was charged with the list that the object is in
         return super().execute_fields(parent_type, source_value, path, grouped_field_set, *rest)
+
+    def execute_field(self, parent_type: Any, source: Any, field_details_list: Any, *rest: Any) -> Any:
+        """Resolve one field of an object that has others which cannot be planned."""
+        read = self.plans.of_field(self, parent_type, field_details_list)
+        is_leaf = field_details_list[0].node.selection_set is None
+        if read is not None and (is_leaf or self._pace.held() <= _HOLD_AT_MOST_SECONDS):
+            with suppress(Exception):
+                return self._run.attempt(read, source, self._limits.max_cost)
+        return super().execute_field(parent_type, source, field_details_list, *rest)
 
     def complete_list_value(
         self, return_type: GraphQLList[Any], field_details_list: Any, info: Any, path: Any, result: Any, *rest: Any
@@ -96,12 +135,17 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         """Resolve the elements of a list, with pauses where it may take long."""
         takes_time = isinstance(result, Sequence) and bool(result) and not is_leaf_type(get_named_type(return_type))
         if takes_time:
+            is_held = self._pace.held() > _HOLD_AT_MOST_SECONDS
+            read = self.plans.of_list(self, return_type, field_details_list)
+            if read is not None and not is_held:
+                with suppress(Exception):
+                    return self._run.attempt(read, result, self._limits.max_cost)
             self._charge(len(result))  # before any is resolved, each of which may begin another list
-        if takes_time and (len(result) > _SHORT or self._pace.held() > _HOLD_AT_MOST_SECONDS):
-            result = self._pace.spread(result)
+            if is_held or len(result) > _SHORT:
+                result = self._pace.spread(result)
         return super().complete_list_value(return_type, field_details_list, info, path, result, *rest)
 
     def _charge(self, fields: int) -> None:
-        self._count.resolved += fields
-        if self._count.resolved > self._limits.max_cost:
-            raise exceeded("cost", self._count.resolved, self._limits.max_cost, at_least=True)
+        self._run.resolved += fields
+        if self._run.resolved > self._limits.max_cost:
+            raise exceeded("cost", self._run.resolved, self._limits.max_cost, at_least=True)
