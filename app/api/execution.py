@@ -5,7 +5,7 @@ the event loop for half a second, histories within histories for minutes, and no
 give way to others between their elements, and every list does once the loop has been held for long enough. The fields
 are counted as they are resolved, since a list may be longer than the cost that was estimated before took it to be.
 
-What can be read in one go is read by a plan (see `plans`); graphql-core resolves the rest, and all that a plan gives up.
+What can be read in one go is read by a plan (see `plans`). graphql-core resolves the rest, and what a plan gives up.
 """
 
 import asyncio

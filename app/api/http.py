@@ -8,7 +8,7 @@ import asyncio
 from typing import Any
 
 import msgspec
-from graphql import GraphQLError
+from graphql import GraphQLError, OperationType
 from msgspec import Struct
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -16,7 +16,6 @@ from starlette.responses import Response
 from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
-from strawberry.types.graphql import OperationType
 
 from app.api.context import Context
 from app.api.schema import schema
@@ -94,28 +93,18 @@ async def execute(params: Params, context: Context, method: str, seconds: float)
 
     A mutation that takes too long is done to its end all the same (see `mutations`), but no further one is begun.
     """
-    task = asyncio.create_task(_execute(params, context, _OVER_GET if method == "GET" else _OVER_POST))
-    done, _ = await asyncio.wait({task}, timeout=seconds)
-    if not done:
-        task.cancel()
-        await asyncio.wait({task})
-        raise HttpError(503, f"The operation took more than {seconds:g} s.", "TIMEOUT")
+    allowed = _OVER_GET if method == "GET" else _OVER_POST
     try:
-        return task.result()
+        prepared = schema.prepare(params.query, params.variables, params.operation_name, context, allowed)
     except InvalidOperationTypeError:
         raise HttpError(405, "Use POST: only queries go over GET.", "METHOD_NOT_ALLOWED", allow="POST") from None
-
-
-async def _execute(params: Params, context: Context, allowed: set[OperationType]) -> ExecutionResult:
-    result = await schema.execute(
-        params.query,
-        variable_values=params.variables,
-        context_value=context,
-        operation_name=params.operation_name,
-        allowed_operation_types=allowed,
-    )
-    assert isinstance(result, ExecutionResult), "the schema defers nothing"
-    return result
+    if isinstance(prepared, list):
+        return PreExecutionError(data=None, errors=prepared)
+    try:
+        async with asyncio.timeout(seconds):
+            return await prepared.execute(None, context)
+    except TimeoutError:
+        raise HttpError(503, f"The operation took more than {seconds:g} s.", "TIMEOUT") from None
 
 
 def result_response(result: ExecutionResult, media_type: str) -> Response:

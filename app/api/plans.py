@@ -122,7 +122,7 @@ class _Computed(NamedTuple):
         """What resolves the field of a value and completes it."""
         resolver = self.definition.base_resolver
         assert resolver is not None
-        call = resolver.wrapped_func
+        call: Any = resolver.wrapped_func
         as_it_is, complete, _ = value
         root = resolver.root_parameter.name if resolver.root_parameter else None
         info = resolver.info_parameter.name if resolver.info_parameter else None
@@ -253,14 +253,14 @@ def _unplanned(value: object, run: Run) -> Any:
     raise Unplanned
 
 
-def _int(value: object, run: Run) -> Any:
-    if value.__class__ is int and -(2**31) <= value < 2**31:  # type: ignore[operator]
+def _int(value: Any, run: Run) -> Any:
+    if value.__class__ is int and -(2**31) <= value < 2**31:
         return value
     raise Unplanned
 
 
-def _float(value: object, run: Run) -> Any:
-    if value.__class__ is float and math.isfinite(value):  # type: ignore[arg-type]
+def _float(value: Any, run: Run) -> Any:
+    if value.__class__ is float and math.isfinite(value):
         return value
     raise Unplanned
 
@@ -452,4 +452,3 @@ def _is_plain(field: StrawberryField) -> bool:
         and resolver.parent_parameter is None
         and not inspect.iscoroutinefunction(resolver.wrapped_func)
     )
-

@@ -1,7 +1,7 @@
 """The schema, and what becomes of errors that are no problems of a mutation."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -17,12 +17,13 @@ from graphql import (
     OperationType,
     Undefined,
     get_operation_ast,
+    specified_rules,
 )
 from strawberry.exceptions import MissingQueryError
 from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
-from strawberry.schema.schema import DEFAULT_ALLOWED_OPERATION_TYPES
+from strawberry.schema.schema import validate_document
 from strawberry.types import ExecutionContext
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType as StrawberryOperationType
@@ -30,8 +31,8 @@ from strawberry.types.graphql import OperationType as StrawberryOperationType
 from app.api import mutations, problems, queries, scalars, subscriptions, types
 from app.api.context import Context
 from app.api.execution import Executor
-from app.api.limits import bounded_rules, check, check_variables, parse_bounded
-from app.api.measures import measure
+from app.api.limits import Limits, bounded_rules, check_variables, parse_bounded
+from app.api.operations import Document, Documents, Prepared, timed_out
 from app.engine import Contention
 from app.store.documents import StoreUnavailable
 
@@ -41,32 +42,68 @@ log = structlog.get_logger()
 class Schema(strawberry.Schema):
     """The schema: requests are bounded before Strawberry sees them, unexpected errors are shown by an id alone."""
 
+    documents = Documents()
+
+    def prepare(
+        self,
+        query: str,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+        context: Context,
+        allowed: Container[OperationType] = frozenset(OperationType),
+    ) -> Prepared | list[GraphQLError]:
+        """The operation, ready to be executed; or what is wrong with it, as clients are shown it.
+
+        Raises InvalidOperationTypeError for one of a kind that is not allowed.
+        """
+        document = self._admitted(query, variables, operation_name, context, allowed)
+        if isinstance(document, Document):
+            return Prepared(self, document, variables)
+        self.process_errors(document)
+        return document
+
+    def _admitted(
+        self,
+        query: str,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+        context: Context,
+        allowed: Container[OperationType],
+    ) -> Document | list[GraphQLError]:
+        """The document within the limits and valid, or what is wrong with it: parsed, measured, then validated."""
+        limits = context.limits
+        key = query, operation_name, limits
+        kept = self.documents.get(key)
+        document = kept or _parsed(query, operation_name, limits)
+        if isinstance(document, list):
+            return document
+        operation_type = document.operation.operation
+        if operation_type is OperationType.SUBSCRIPTION and context.is_http:
+            message = "Subscribe over a websocket (graphql-transport-ws) at this URL; HTTP carries one answer only."
+            return [GraphQLError(message)]
+        errors = check_variables(variables, limits) or document.exceeded(self._schema, variables or {}, limits)
+        if errors:
+            return errors
+        if operation_type not in allowed:
+            raise InvalidOperationTypeError(StrawberryOperationType(operation_type.value))
+        if kept is None:
+            if errors := validate_document(self._schema, document.ast, bounded_rules(specified_rules, limits)):
+                return errors
+            self.documents.keep(key, document)
+        return document
+
     async def _prepare_operation_async(
         self, context: ExecutionContext, extensions_runner: SchemaExtensionsRunner
     ) -> PreExecutionError | None:
         """What HTTP and websocket have in common. (What an extension's hook raises, a socket drops unanswered.)"""
-        if errors := _refused(context):
-            context.pre_execution_errors = errors
-            return PreExecutionError(data=None, errors=errors)
-        return await super()._prepare_operation_async(context, extensions_runner)
-
-    async def accepted(
-        self, query: str, variables: dict[str, Any] | None, operation_name: str | None, context: Context
-    ) -> DocumentNode | None:
-        """The document of an operation that is within the limits and valid; None for any other."""
-        execution = self._create_execution_context(
-            query=query,
-            allowed_operation_types=DEFAULT_ALLOWED_OPERATION_TYPES,
-            variable_values=variables,
-            context_value=context,
-            root_value=None,
-            operation_name=operation_name,
-        )
-        try:
-            refused = await self._prepare_operation_async(execution, self.create_extensions_runner(execution, []))
-        except (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError):
+        allowed = {OperationType(kind.value) for kind in context.allowed_operations}
+        name = context._provided_operation_name
+        document = self._admitted(context.query or "", context.variables, name, context.context, allowed)
+        if isinstance(document, Document):
+            context.graphql_document = document.ast
             return None
-        return None if refused else execution.graphql_document
+        context.pre_execution_errors = document
+        return PreExecutionError(data=None, errors=document)
 
     async def _execute_operation(self, execution_context: ExecutionContext, *more: Any) -> Any:
         """Execute; a query over a socket no longer than an operation may take. (HTTP answers it with a status.)"""
@@ -78,34 +115,25 @@ class Schema(strawberry.Schema):
             async with asyncio.timeout(seconds):
                 return await super()._execute_operation(execution_context, *more)
         except TimeoutError:
-            message = f"The operation took more than {seconds:g} s."
-            raise GraphQLError(message, extensions={"code": "TIMEOUT"}) from None
+            raise timed_out(seconds) from None
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Replace, in place, what callers may not see."""
         errors[:] = [_shown(error) for error in errors]
 
 
-def _refused(execution: ExecutionContext) -> list[GraphQLError]:
-    """Parse within the limits, then measure: what is wrong with a request before it is validated and executed."""
-    context: Context = execution.context
+def _parsed(query: str, operation_name: str | None, limits: Limits) -> Document | list[GraphQLError]:
+    """The document with the operation of that name, or what is wrong with it."""
     try:
-        document = execution.graphql_document = parse_bounded(execution.query or "", context.limits)
+        ast = parse_bounded(query, limits)
     except GraphQLError as error:
         return [error]
-    name = execution._provided_operation_name
-    operation = get_operation_ast(document, name)
-    if operation is None and name is None:  # Strawberry would execute the first, which the specification forbids
+    operation = get_operation_ast(ast, operation_name)
+    if operation is not None:
+        return Document(query, ast, operation, operation_name)
+    if operation_name is None:  # Strawberry would execute the first, which the specification forbids
         return [GraphQLError("Send one operation, or say with operationName which of several is meant.")]
-    if operation is None:
-        return [GraphQLError(f"There is no operation {name!r} in the document.")]
-    if operation.operation is OperationType.SUBSCRIPTION and context.is_http:
-        message = "Subscribe over a websocket (graphql-transport-ws) at this URL; HTTP carries one answer only."
-        return [GraphQLError(message)]
-    execution.validation_rules = bounded_rules(execution.validation_rules, context.limits)
-    return check_variables(execution.variables, context.limits) or check(
-        measure(document, name, execution.schema._schema, execution.variables), context.limits
-    )
+    return [GraphQLError(f"There is no operation {operation_name!r} in the document.")]
 
 
 def _shown(error: GraphQLError) -> GraphQLError:

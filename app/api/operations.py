@@ -1,0 +1,251 @@
+"""Operations made ready: a document is parsed, limited and validated once, then kept for whoever sends it again.
+
+Two shelves keep documents, each bounded by their number and by their size. One sent for the first time comes to the
+first; sent again, to the second, where only others that were sent again can take its place. So documents that are sent
+once, as many as there may be, push none out that clients send all the time; those that are refused are never kept.
+
+What of the limits depends on variables is measured anew for values that were not measured before.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from graphql import (
+    DirectiveNode,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    Node,
+    OperationDefinitionNode,
+    OperationType,
+    Undefined,
+    VariableDefinitionNode,
+    VariableNode,
+    default_field_resolver,
+    default_type_resolver,
+)
+from graphql.execution import ExecutionResult as Executed
+from graphql.execution import create_source_event_stream
+from graphql.execution.collect_fields import FragmentDetails
+from graphql.execution.values import VariableValues, get_variable_values
+from strawberry.execution import optimized_is_awaitable
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+
+from app.api.context import Context
+from app.api.execution import Executor
+from app.api.limits import Limits, check, weigh
+from app.api.measures import MAX_PAGE, measure
+from app.api.plans import Choices
+
+if TYPE_CHECKING:
+    from app.api.schema import Schema
+
+_MAX_COERCION_ERRORS = 50
+_MEASURED = 64
+_NODE_BYTES = 1_500  # of a parsed node, its tokens and its share of the plans
+
+Key: TypeAlias = tuple[str, str | None, Limits]
+
+
+class Document:
+    """A document, and the operation of it that is to run."""
+
+    def __init__(self, source: str, ast: DocumentNode, operation: OperationDefinitionNode, name: str | None) -> None:
+        self.ast = ast
+        self.operation = operation
+        self.fragment_definitions = {
+            node.name.value: node for node in ast.definitions if isinstance(node, FragmentDefinitionNode)
+        }
+        self.fragments = {name: FragmentDetails(node) for name, node in self.fragment_definitions.items()}
+        self._name = name
+        nodes = list(_nodes(ast))
+        self.bytes = 2 * len(source) + _NODE_BYTES * len(nodes)
+        self._declared = {node.variable.name.value for node in nodes if isinstance(node, VariableDefinitionNode)}
+        self._paging = {name for node in nodes if isinstance(node, FieldNode) for name in _given(node, "first")}
+        deciding = {name for node in nodes if isinstance(node, DirectiveNode) for name in _given(node, "if")}
+        self._choices = Choices(operation, sorted(deciding))  # held: they are looked up by the operation
+        self._measured: set[tuple[object, ...]] = set()
+
+    def exceeded(self, schema: GraphQLSchema, variables: Mapping[str, object], limits: Limits) -> list[GraphQLError]:
+        """An error for each limit that it exceeds with these variables."""
+        seen = tuple(self._measure(name, variables.get(name, Undefined)) for name in self._declared)
+        if seen in self._measured:
+            return []
+        errors = check(measure(self.ast, self._name, schema, variables), limits)
+        if not errors and len(self._measured) < _MEASURED:
+            self._measured.add(seen)
+        return errors
+
+    def _measure(self, name: str, value: object) -> object:
+        """What `measure` makes of a variable: how many values it holds, and which page it asks for."""
+        if value is Undefined:
+            return None
+        items = weigh(value).items if isinstance(value, list | dict) else 0
+        if name not in self._paging:
+            return items
+        return items, min(max(value, 0), MAX_PAGE) if isinstance(value, int) else "" if value is None else MAX_PAGE
+
+
+class _Shelf:
+    """The documents used last, as many as there is room for."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self.documents: OrderedDict[Key, Document] = OrderedDict()
+        self._most, self._most_bytes = most, most_bytes
+        self._bytes = 0
+
+    def put(self, key: Key, document: Document) -> None:
+        """Keep a document; those that were not used for longest make room."""
+        self.documents[key] = document
+        self._bytes += document.bytes
+        while len(self.documents) > self._most or self._bytes > self._most_bytes:
+            _, dropped = self.documents.popitem(last=False)
+            self._bytes -= dropped.bytes
+
+    def take(self, key: Key) -> Document | None:
+        """A document, which is not kept here any more."""
+        document = self.documents.pop(key, None)
+        if document is not None:
+            self._bytes -= document.bytes
+        return document
+
+
+class Documents:
+    """Documents that were found good."""
+
+    def __init__(self, most: int = 1_000, most_bytes: int = 64 * 1024 * 1024) -> None:
+        self._once = _Shelf(most // 4, most_bytes // 4)
+        self._again = _Shelf(most - most // 4, most_bytes - most_bytes // 4)
+
+    def get(self, key: Key) -> Document | None:
+        """The document that was kept under a key."""
+        document = self._again.documents.get(key)
+        if document is not None:
+            self._again.documents.move_to_end(key)
+            return document
+        document = self._once.take(key)
+        if document is not None:
+            self._again.put(key, document)
+        return document
+
+    def keep(self, key: Key, document: Document) -> None:
+        """Keep a document that is not kept yet."""
+        self._once.put(key, document)
+
+    def __len__(self) -> int:
+        return len(self._once.documents) + len(self._again.documents)
+
+
+class Prepared:
+    """An operation that may run, with its variables: a query or mutation once, a subscription for each event."""
+
+    def __init__(self, schema: "Schema", document: Document, variables: dict[str, Any] | None) -> None:
+        self.document = document
+        self._schema = schema
+        self._given = variables or {}
+        self._coerced: VariableValues | list[GraphQLError] | None = None
+
+    @property
+    def operation_type(self) -> OperationType:
+        """Whether it is a query, a mutation or a subscription."""
+        return self.document.operation.operation
+
+    async def execute(self, root_value: object, context: Context) -> ExecutionResult:
+        """The answer: of a subscription to an event, which is the root value; a query over a socket in limited time."""
+        if self.operation_type is not OperationType.QUERY or context.is_http:
+            return await self._execute(root_value, context)
+        seconds = context.services.settings.operation_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._execute(root_value, context)
+        except TimeoutError:
+            return self._refused([timed_out(seconds)])
+
+    async def subscribe(self, context: Context) -> AsyncIterable[Any] | ExecutionResult:
+        """The events of a subscription, each to be executed as a root value; or why there are none."""
+        executor = self._executor(None, context)
+        if isinstance(executor, list):
+            return self._refused(executor)
+        try:
+            stream: Any = create_source_event_stream(executor)
+            if optimized_is_awaitable(stream):
+                stream = await stream
+        except Exception as error:
+            return self._refused([_located(error)])
+        return self._refused(stream.errors or []) if isinstance(stream, Executed) else stream
+
+    async def _execute(self, root_value: object, context: Context) -> ExecutionResult:
+        executor = self._executor(root_value, context)
+        if isinstance(executor, list):
+            return ExecutionResult(data=None, errors=self._shown(executor))
+        try:
+            result: Any = executor.execute_operation()
+            if optimized_is_awaitable(result):
+                result = await result
+        except Exception as error:
+            return self._refused([_located(error)])
+        return ExecutionResult(data=result.data, errors=self._shown(result.errors) if result.errors else None)
+
+    def _executor(self, root_value: object, context: Context) -> Executor | list[GraphQLError]:
+        document, schema = self.document, self._schema._schema
+        if self._coerced is None:
+            declared = document.operation.variable_definitions or ()
+            self._coerced = get_variable_values(schema, declared, self._given, _MAX_COERCION_ERRORS)
+        if isinstance(self._coerced, list):
+            return self._coerced
+        return Executor(
+            schema,
+            document.fragment_definitions,
+            document.fragments,
+            root_value,
+            context,
+            document.operation,
+            self._coerced,
+            default_field_resolver,
+            default_type_resolver,
+            default_field_resolver,
+            is_awaitable=optimized_is_awaitable,
+        )
+
+    def _refused(self, errors: list[GraphQLError]) -> PreExecutionError:
+        return PreExecutionError(data=None, errors=self._shown(errors))
+
+    def _shown(self, errors: list[GraphQLError]) -> list[GraphQLError]:
+        shown = list(errors)
+        self._schema.process_errors(shown)
+        return shown
+
+
+def timed_out(seconds: float) -> GraphQLError:
+    """The error of an operation that took too long."""
+    return GraphQLError(f"The operation took more than {seconds:g} s.", extensions={"code": "TIMEOUT"})
+
+
+def _located(error: Exception) -> GraphQLError:
+    return error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
+
+
+def _nodes(document: DocumentNode) -> Iterator[Node]:
+    """Every node, in no particular order."""
+    pending: list[Node] = [document]
+    while pending:
+        node = pending.pop()
+        yield node
+        for name in node.keys:
+            child = getattr(node, name, None)
+            if isinstance(child, Node):
+                pending.append(child)
+            elif isinstance(child, tuple | list):
+                pending.extend(child)
+
+
+def _given(node: FieldNode | DirectiveNode, argument: str) -> Iterator[str]:
+    """The variable that is given as an argument, if one is."""
+    for given in node.arguments or ():
+        if given.name.value == argument and isinstance(given.value, VariableNode):
+            yield given.value.name.value
