@@ -1,6 +1,7 @@
 """How times, durations and JSON travel."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NewType
 
 import isodate
@@ -11,7 +12,9 @@ JSON = NewType("JSON", object)
 
 
 def _write_time(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return value.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def _read_time(value: Any) -> datetime:
@@ -24,6 +27,7 @@ def _read_time(value: Any) -> datetime:
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
+@lru_cache(maxsize=1_000)
 def _write_duration(value: timedelta) -> str:
     return isodate.duration_isoformat(value) if value else "PT0S"
 

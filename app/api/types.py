@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from operator import attrgetter
 
 import strawberry
 from msgspec import Struct
@@ -23,15 +23,23 @@ from app.domain.transitions import settle
 from app.store.repositories import ReleaseFilter, Releases
 
 
+def _of_event(name: str) -> property:
+    return property(attrgetter(f"event.{name}"))
+
+
 class RecordedEvent(Struct, frozen=True):
     """An event together with the release on whose record it is."""
 
     release: releases.Release
     event: releases.ReleaseEvent
 
-    def __getattr__(self, name: str) -> Any:
-        """What is not the release's is the event's."""
-        return getattr(self.event, name)
+    sequence = _of_event("sequence")
+    type = _of_event("type")
+    at = _of_event("at")
+    actor = _of_event("actor")
+    reason = _of_event("reason")
+    from_status = _of_event("from_status")
+    to_status = _of_event("to_status")
 
     @property
     def phase(self) -> releases.ReleasePhase | None:

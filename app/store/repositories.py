@@ -5,6 +5,7 @@ Only here is decided which keys a document is found by; `documents.INDEXES` decl
 
 import asyncio
 import heapq
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
@@ -22,6 +23,7 @@ from app.domain.tokens import Token
 from app.store.documents import Collection, Document, Key, Query, Store
 
 _AT_ONCE = 500
+_REMEMBERED_CHARACTERS = 4 * 1024 * 1024  # of bodies of one kind
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Value = TypeVar("Value", Environment, Pipeline, Feature, Release, Token, SdkKey, AuditEntry)
@@ -45,6 +47,8 @@ class Repository(Generic[Value]):
     def __init__(self, collection: Collection, kind: type[Value]) -> None:
         self._collection = collection
         self._decoder: msgspec.json.Decoder[Value] = msgspec.json.Decoder(kind)
+        self._read: OrderedDict[str, tuple[str, Value]] = OrderedDict()  # by id: body and value, the last used last
+        self._read_characters = 0
 
     def _keys(self, value: Value) -> dict[str, Key]:
         raise NotImplementedError
@@ -81,7 +85,24 @@ class Repository(Generic[Value]):
     async def get(self, id: str) -> Value | None:
         """The value of that id."""
         document = await self._collection.get(id)
-        return None if document is None else self._value(document)
+        return None if document is None else self._remembered(document)
+
+    def _remembered(self, document: Document) -> Value:
+        """The value of a document that has just been read; decoded only where its body is another than last time."""
+        body, value = self._read.get(document.id, (None, None))
+        if value is not None and body == document.body:
+            self._read.move_to_end(document.id)
+            return value
+        if body is not None:
+            del self._read[document.id]
+            self._read_characters -= len(body)
+        value = self._value(document)
+        self._read[document.id] = document.body, value
+        self._read_characters += len(document.body)
+        while self._read_characters > _REMEMBERED_CHARACTERS:
+            _, (body, _) = self._read.popitem(last=False)
+            self._read_characters -= len(body)
+        return value
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, Value]:
         """Those of the ids that exist, by id."""

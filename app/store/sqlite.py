@@ -3,9 +3,10 @@
 A collection is a table: id, revision, one column for each declared key, body. Several processes may open the same file:
 it is in WAL mode, every change is one statement, and whoever comes second waits up to `BUSY_SECONDS`.
 
-Each store has one thread and one connection in it, so the event loop never waits for the disk. Changes that arrive
-together share one commit, since waiting for the disk is most of what a change costs. Each still is compared and set,
-and refused, on its own, and none is answered before that commit is on the disk.
+Each store has one thread and one connection in it, so the event loop never waits for the disk. What is asked while the
+thread is at work is given to it together, in order: the way to a thread and back costs more than most answers. Changes
+that arrive together share one commit, since waiting for the disk is most of what a change costs. Each still is compared
+and set, and refused, on its own, and none is answered before that commit is on the disk.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -51,6 +52,37 @@ class _Change(NamedTuple):
     values: Values
     answer: Future[int]
 
+_TOGETHER_SECONDS = 0.001
+
+
+class _Question(NamedTuple):
+    """What somebody waits for."""
+
+    ask: Callable[[], Any]
+    future: asyncio.Future[Any]
+
+    def answer(self) -> tuple[Any, BaseException | None]:
+        """The answer, or what was raised. Whoever has left is given none, and nothing is done for them."""
+        if self.future.cancelled():
+            return None, None
+        try:
+            return self.ask(), None
+        except BaseException as error:  # it is for whoever asked
+            return None, error
+
+
+_Answered: TypeAlias = tuple[asyncio.Future[Any], Any, BaseException | None]
+
+
+def _bring(answered: list[_Answered]) -> None:
+    for future, answer, error in answered:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(answer)
+        else:
+            future.set_exception(error)
+
 
 class SqliteStore:
     """A `Store` in one file, which `prepare` makes if it is missing. Its folder must exist."""
@@ -64,6 +96,9 @@ class SqliteStore:
         self._waiting: deque[_Change] = deque()
         self._committing = False
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked: list[_Question] = []
+        self._is_asking = False
 
     def collection(self, name: str) -> Collection:
         """The collection of that name, one of the declared ones."""
@@ -82,14 +117,47 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            self._begin(loop)  # what was asked before is answered
+        await loop.run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown(wait=False)
 
     async def run(self, ask: Callable[[sqlite3.Connection], Answer], *, create: bool = False) -> Answer:
         """What `ask` answers, called with the connection in the store's thread."""
         if self._closed:
             raise self._is_closed()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, ask, create)
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # whoever waited in another one is gone with it
+            self._loop, self._asked, self._is_asking = loop, [], False
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._asked.append(_Question(lambda: self._ask(ask, create), answer))
+        if not self._is_asking:
+            self._is_asking = True
+            loop.call_soon(self._begin, loop)
+        return await answer
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give the thread all that was asked until now."""
+        asked, self._asked = self._asked, []
+        self._is_asking = bool(asked)
+        if asked:
+            self._thread.submit(self._answer_all, asked, loop)
+
+    def _answer_all(self, asked: "list[_Question]", loop: asyncio.AbstractEventLoop) -> None:
+        """In the thread: the answers, brought back together, but none later than it need be."""
+        answered, since = [], time.monotonic()
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            for question in asked:
+                answered.append((question.future, *question.answer()))
+                if time.monotonic() - since > _TOGETHER_SECONDS:
+                    loop.call_soon_threadsafe(_bring, answered)
+                    answered, since = [], time.monotonic()
+            loop.call_soon_threadsafe(self._end, answered, loop)
+
+    def _end(self, answered: "list[_Answered]", loop: asyncio.AbstractEventLoop) -> None:
+        _bring(answered)
+        self._begin(loop)
 
     async def change(self, sql: str, values: Values) -> int:
         """How many rows a statement changed, as soon as that is on the disk."""
