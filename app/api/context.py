@@ -1,7 +1,8 @@
 """What the resolvers of one operation share: who asks, the process's services, and loaders that batch reads."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 import strawberry
@@ -40,23 +41,34 @@ class Context:
     limits: Limits
     session: Session | None = None
     connection_params: dict[str, Any] | None = None
-    features: DataLoader[str, Feature | None] = field(init=False)
-    pipelines: DataLoader[str, Pipeline | None] = field(init=False)
-    latest_releases: DataLoader[str, Release | None] = field(init=False)
-    environments: DataLoader[str, list[Environment] | None] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.features = _loader(self.services.features.by_keys)
-        self.pipelines = _loader(self.services.pipelines.get_many)
-        self.latest_releases = _loader(self.services.releases.latest_of_many)
-        self.environments = _loader(self._all_environments)
+    # Made when they are first used: most operations use none.
+
+    @cached_property
+    def features(self) -> DataLoader[str, Feature | None]:
+        """Features by key."""
+        return _loader(self.services.features.by_keys)
+
+    @cached_property
+    def pipelines(self) -> DataLoader[str, Pipeline | None]:
+        """Pipelines by id."""
+        return _loader(self.services.pipelines.get_many)
+
+    @cached_property
+    def latest_releases(self) -> DataLoader[str, Release | None]:
+        """The latest release of each feature, by its key."""
+        return _loader(self.services.releases.latest_of_many)
+
+    @cached_property
+    def _environments(self) -> DataLoader[str, list[Environment] | None]:
+        return _loader(self._all_environments)
 
     async def _all_environments(self, keys: Sequence[str]) -> dict[str, list[Environment]]:
         return dict.fromkeys(keys, await self.services.environments.all())
 
     async def environment_names(self) -> list[str]:
         """The names of all environments, in the order of creation."""
-        return [environment.name for environment in await self.environments.load("all") or ()]
+        return [environment.name for environment in await self._environments.load("all") or ()]
 
     @property
     def is_http(self) -> bool:

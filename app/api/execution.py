@@ -24,7 +24,7 @@ from app.api.limits import Limits, exceeded
 from app.api.plans import Read, Run, plans_of
 
 _HOLD_SECONDS = 0.01
-_SURE_SECONDS = _HOLD_SECONDS / 2
+_SURE_SECONDS = _HOLD_SECONDS / 4
 _SHORT = 8  # elements of a list that is resolved in one go
 _HOLD_AT_MOST_SECONDS = 0.05  # after which short lists wait as well
 
@@ -37,22 +37,23 @@ class Pace:
 
     def __init__(self) -> None:
         self._since: float | None = None
-        self._own_since: float | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def held(self) -> float:
         """For how many seconds of its own time the loop's thread has been held, or a little longer."""
         now = time.monotonic()
         if self._since is None:
-            self._since, self._own_since = now, None
+            self._since = self._told_at = now
+            self._told = 0.0
+            self._own_since: float | None = None
             asyncio.get_running_loop().call_soon(self._turn)
         # The thread's own time takes a system call to tell. It is never more than has passed for everybody.
-        if now - self._since < _SURE_SECONDS:
-            return now - self._since
-        own = time.thread_time()
-        if self._own_since is None:
-            self._own_since = own - _SURE_SECONDS
-        return own - self._own_since
+        if now - self._told_at > _SURE_SECONDS:
+            own = time.thread_time()
+            if self._own_since is None:
+                self._own_since = own - _SURE_SECONDS
+            self._told, self._told_at = own - self._own_since, now
+        return self._told + now - self._told_at
 
     async def turn(self) -> None:
         """Wait until the loop is not held any more."""

@@ -25,13 +25,17 @@ from graphql import (
     Undefined,
     VariableDefinitionNode,
     VariableNode,
+    coerce_input_value,
     default_field_resolver,
     default_type_resolver,
+    get_nullable_type,
+    is_leaf_type,
 )
 from graphql.execution import ExecutionResult as Executed
 from graphql.execution import create_source_event_stream
 from graphql.execution.collect_fields import FragmentDetails
-from graphql.execution.values import VariableValues, get_variable_values
+from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
+from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
 from strawberry.execution import optimized_is_awaitable
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
@@ -70,6 +74,7 @@ class Document:
         deciding = {name for node in nodes if isinstance(node, DirectiveNode) for name in _given(node, "if")}
         self._choices = Choices(operation, sorted(deciding))  # held: they are looked up by the operation
         self._measured: set[tuple[object, ...]] = set()
+        self._signatures: list[GraphQLVariableSignature | GraphQLError] | None = None
 
     def exceeded(self, schema: GraphQLSchema, variables: Mapping[str, object], limits: Limits) -> list[GraphQLError]:
         """An error for each limit that it exceeds with these variables."""
@@ -80,6 +85,25 @@ class Document:
         if not errors and len(self._measured) < _MEASURED:
             self._measured.add(seen)
         return errors
+
+    def coerced(self, schema: GraphQLSchema, given: dict[str, Any]) -> VariableValues | list[GraphQLError]:
+        """The variables as the schema takes them, or an error for each that it does not."""
+        declared = self.operation.variable_definitions or ()
+        if self._signatures is None:
+            self._signatures = [get_variable_signature(schema, node) for node in declared]
+        sources, coerced = {}, {}
+        for signature in self._signatures:
+            taken: Any = Undefined
+            if not isinstance(signature, GraphQLError) and is_leaf_type(get_nullable_type(signature.type)):
+                # All that graphql-core does for a scalar or enum that is given and right.
+                value = given.get(signature.name)
+                if value is not None:
+                    taken = coerce_input_value(value, signature.type)
+            if taken is Undefined or isinstance(signature, GraphQLError):
+                return get_variable_values(schema, declared, given, _MAX_COERCION_ERRORS)
+            sources[signature.name] = VariableValueSource(signature, value)
+            coerced[signature.name] = taken
+        return VariableValues(sources, coerced)
 
     def _measure(self, name: str, value: object) -> object:
         """What `measure` makes of a variable: how many values it holds, and which page it asks for."""
@@ -194,8 +218,7 @@ class Prepared:
     def _executor(self, root_value: object, context: Context) -> Executor | list[GraphQLError]:
         document, schema = self.document, self._schema._schema
         if self._coerced is None:
-            declared = document.operation.variable_definitions or ()
-            self._coerced = get_variable_values(schema, declared, self._given, _MAX_COERCION_ERRORS)
+            self._coerced = document.coerced(schema, self._given)
         if isinstance(self._coerced, list):
             return self._coerced
         return Executor(
