@@ -26,10 +26,13 @@ _FIRST = ("0", "1", "2", "100", "101", "-1", "null", "$first", "7")
 class Documents:
     """Documents of one seed. Arguments that ask for something by id or key take one of `known`."""
 
-    def __init__(self, schema: GraphQLSchema, seed: int, known: dict[str, list[str]]) -> None:
+    def __init__(
+        self, schema: GraphQLSchema, seed: int, known: dict[str, list[str]], without: frozenset[str] = frozenset()
+    ) -> None:
         self._schema = schema
         self._random = random.Random(seed)
         self._known = known
+        self._without = without
         self._names = 0
         self._fragments: list[str] = []
 
@@ -71,7 +74,11 @@ class Documents:
         parts: list[str] = []
         if not isinstance(type_, GraphQLUnionType):
             assert isinstance(type_, GraphQLObjectType | GraphQLInterfaceType)
-            names = [n for n, field in type_.fields.items() if depth > 0 or is_leaf_type(get_named_type(field.type))]
+            names = [
+                name
+                for name, field in type_.fields.items()
+                if name not in self._without and (depth > 0 or is_leaf_type(get_named_type(field.type)))
+            ]
             chosen = self._random.choices(names, k=self._random.randint(1, 5)) if names else []
             parts += [self._field(type_.fields[name], name, depth - 1) for name in chosen]
         if not parts or self._random.random() < 0.25:
