@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 _MAX_COERCION_ERRORS = 50
 _MEASURED = 64
-_NODE_BYTES = 1_500  # of a parsed node, its tokens and its share of the plans
+_NODE_BYTES = 600  # of a parsed node, its tokens and its share of the plans
 
 Key: TypeAlias = tuple[str, str | None, Limits]
 
@@ -59,7 +59,10 @@ Key: TypeAlias = tuple[str, str | None, Limits]
 class Document:
     """A document, and the operation of it that is to run."""
 
-    def __init__(self, source: str, ast: DocumentNode, operation: OperationDefinitionNode, name: str | None) -> None:
+    bytes = 0  # about how much memory it takes
+    is_new = True  # until it has been executed
+
+    def __init__(self, ast: DocumentNode, operation: OperationDefinitionNode, name: str | None) -> None:
         self.ast = ast
         self.operation = operation
         self.fragment_definitions = {
@@ -67,17 +70,30 @@ class Document:
         }
         self.fragments = {name: FragmentDetails(node) for name, node in self.fragment_definitions.items()}
         self._name = name
-        nodes = list(_nodes(ast))
+        self._paging: set[str] = set()
+        self._declared: set[str] | None = None
+        self._choices: Choices | None = None
+        self._measured: set[tuple[object, ...]] = set()
+        self._signatures: list[GraphQLVariableSignature | GraphQLError] | None = None
+
+    @property
+    def operation_type(self) -> OperationType:
+        """Whether it is a query, a mutation or a subscription."""
+        return self.operation.operation
+
+    def keep(self, source: str) -> None:
+        """Make it ready to be used again, once it is known to be good."""
+        nodes = list(_nodes(self.ast))
         self.bytes = 2 * len(source) + _NODE_BYTES * len(nodes)
         self._declared = {node.variable.name.value for node in nodes if isinstance(node, VariableDefinitionNode)}
         self._paging = {name for node in nodes if isinstance(node, FieldNode) for name in _given(node, "first")}
         deciding = {name for node in nodes if isinstance(node, DirectiveNode) for name in _given(node, "if")}
-        self._choices = Choices(operation, sorted(deciding))  # held: they are looked up by the operation
-        self._measured: set[tuple[object, ...]] = set()
-        self._signatures: list[GraphQLVariableSignature | GraphQLError] | None = None
+        self._choices = Choices(self.operation, sorted(deciding))  # held: they are looked up by the operation
 
     def exceeded(self, schema: GraphQLSchema, variables: Mapping[str, object], limits: Limits) -> list[GraphQLError]:
         """An error for each limit that it exceeds with these variables."""
+        if self._declared is None:
+            return check(measure(self.ast, self._name, schema, variables), limits)
         seen = tuple(self._measure(name, variables.get(name, Undefined)) for name in self._declared)
         if seen in self._measured:
             return []
@@ -142,7 +158,7 @@ class _Shelf:
 class Documents:
     """Documents that were found good."""
 
-    def __init__(self, most: int = 1_000, most_bytes: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, most: int = 500, most_bytes: int = 16 * 1024 * 1024) -> None:
         self._once = _Shelf(most // 4, most_bytes // 4)
         self._again = _Shelf(most - most // 4, most_bytes - most_bytes // 4)
 
@@ -177,7 +193,7 @@ class Prepared:
     @property
     def operation_type(self) -> OperationType:
         """Whether it is a query, a mutation or a subscription."""
-        return self.document.operation.operation
+        return self.document.operation_type
 
     async def execute(self, root_value: object, context: Context) -> ExecutionResult:
         """The answer: of a subscription to an event, which is the root value; a query over a socket in limited time."""
@@ -204,6 +220,9 @@ class Prepared:
         return self._refused(stream.errors or []) if isinstance(stream, Executed) else stream
 
     async def _execute(self, root_value: object, context: Context) -> ExecutionResult:
+        if self.document.is_new:  # parsing and validating it has held the loop: others have their turn now
+            self.document.is_new = False
+            await asyncio.sleep(0)
         executor = self._executor(root_value, context)
         if isinstance(executor, list):
             return ExecutionResult(data=None, errors=self._shown(executor))

@@ -77,18 +77,17 @@ class Schema(strawberry.Schema):
         document = kept or _parsed(query, operation_name, limits)
         if isinstance(document, list):
             return document
-        operation_type = document.operation.operation
-        if operation_type is OperationType.SUBSCRIPTION and context.is_http:
+        if document.operation_type is OperationType.SUBSCRIPTION and context.is_http:
             message = "Subscribe over a websocket (graphql-transport-ws) at this URL; HTTP carries one answer only."
             return [GraphQLError(message)]
-        errors = check_variables(variables, limits) or document.exceeded(self._schema, variables or {}, limits)
-        if errors:
+        if errors := check_variables(variables, limits) or document.exceeded(self._schema, variables or {}, limits):
             return errors
-        if operation_type not in allowed:
-            raise InvalidOperationTypeError(StrawberryOperationType(operation_type.value))
+        if document.operation_type not in allowed:
+            raise InvalidOperationTypeError(StrawberryOperationType(document.operation_type.value))
         if kept is None:
             if errors := validate_document(self._schema, document.ast, bounded_rules(specified_rules, limits)):
                 return errors
+            document.keep(query)
             self.documents.keep(key, document)
         return document
 
@@ -130,7 +129,7 @@ def _parsed(query: str, operation_name: str | None, limits: Limits) -> Document 
         return [error]
     operation = get_operation_ast(ast, operation_name)
     if operation is not None:
-        return Document(query, ast, operation, operation_name)
+        return Document(ast, operation, operation_name)
     if operation_name is None:  # Strawberry would execute the first, which the specification forbids
         return [GraphQLError("Send one operation, or say with operationName which of several is meant.")]
     return [GraphQLError(f"There is no operation {operation_name!r} in the document.")]
