@@ -253,7 +253,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 20)
+        gc.set_threshold(10_000, 10, 10)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; event streams, which have no end of their own, are ended first."""

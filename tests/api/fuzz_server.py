@@ -12,13 +12,12 @@ import time
 from datetime import timedelta
 
 import msgspec
-import uvicorn
 from msgspec import Struct
 from pydantic import SecretStr
 
 from app.domain.releases import Release, ReleaseAction
 from app.logs import configure_logs
-from app.server import create_app, server_config
+from app.server import Server, create_app, server_config
 from app.services import Services, open_services
 from app.settings import Settings
 from tests.domain.builders import ADMIN, HOUR, ON, SUBMITTER, condition, phase, rule, spec
@@ -99,7 +98,7 @@ async def main(store_url: str, redis_url: str) -> None:
     async with open_services(settings) as services:
         await services.store.prepare()
         known = await load(services)
-        server = uvicorn.Server(server_config(create_app(services), "warning", host="127.0.0.1", port=0))
+        server = Server(server_config(create_app(services), "warning", host="127.0.0.1", port=0))
         serving = asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
