@@ -11,7 +11,7 @@ What can be read in one go is read by a plan (see `plans`). graphql-core resolve
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -111,12 +111,30 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         """Resolve the fields of one object. Raises LIMIT_EXCEEDED when it would be too many in all."""
         read = self.plans.of_object(self, parent_type, grouped_field_set)
         if read is None:
-            return self._execute_each(parent_type, source_value, path, grouped_field_set, *rest)
+            return self._execute_part(parent_type, source_value, path, grouped_field_set, *rest)
         if self._pace.held() > _HOLD_AT_MOST_SECONDS:
             return self._execute_later(read, parent_type, source_value, path, grouped_field_set, *rest)
         with suppress(Exception):
             return self._run.attempt(read, source_value, self._limits.max_cost)
         return self._execute_each(parent_type, source_value, path, grouped_field_set, *rest)
+
+    def _execute_part(self, parent_type: Any, source_value: Any, path: Any, grouped_field_set: Any, *rest: Any) -> Any:
+        """Resolve those fields that can be planned together, and then the others: what is read has no effects."""
+        part = self.plans.of_part(self, parent_type, grouped_field_set)
+        if part is None or self._pace.held() > _HOLD_AT_MOST_SECONDS:
+            return self._execute_each(parent_type, source_value, path, grouped_field_set, *rest)
+        read, others = part
+        try:
+            answer = self._run.attempt(read, source_value, self._limits.max_cost)
+        except Exception:
+            answer = None
+        if answer is None:
+            return self._execute_each(parent_type, source_value, path, grouped_field_set, *rest)
+        self._charge(len(others))
+        done: Any = super().execute_fields(parent_type, source_value, path, others, *rest)
+        if self.is_awaitable(done):
+            return _joined(grouped_field_set, answer, done)
+        return {key: answer[key] if key in answer else done[key] for key in grouped_field_set}
 
     async def _execute_later(self, read: Read, parent_type: Any, source_value: Any, *rest: Any) -> Any:
         await self._pace.turn()
@@ -158,3 +176,8 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         self._run.resolved += fields
         if self._run.resolved > self._limits.max_cost:
             raise exceeded("cost", self._run.resolved, self._limits.max_cost, at_least=True)
+
+
+async def _joined(selected: GroupedFieldSet, answer: dict[str, Any], others: Awaitable[dict[str, Any]]) -> Any:
+    done = await others
+    return {key: answer[key] if key in answer else done[key] for key in selected}

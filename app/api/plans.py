@@ -84,6 +84,7 @@ class Run:
 
 
 Read: TypeAlias = Callable[[Any, Run], Any]
+Part: TypeAlias = tuple[Read, GroupedFieldSet]
 
 
 class _RawInfo:
@@ -148,6 +149,7 @@ class Plans:
         self.sub_fields: dict[tuple[GraphQLObjectType, int], tuple[FieldDetailsList, CollectedFields]] = {}
         # By type and identity of the selection, which is held as well so that no other can have its place.
         self._objects: dict[tuple[GraphQLObjectType, int], tuple[GroupedFieldSet, Read | None]] = {}
+        self._parts: dict[tuple[GraphQLObjectType, int], tuple[GroupedFieldSet, Part | None]] = {}
         self._fields: dict[tuple[GraphQLObjectType, int], tuple[FieldDetailsList, Read | None]] = {}
         self._lists: dict[tuple[int, int], tuple[FieldDetailsList, Read | None]] = {}
 
@@ -157,6 +159,17 @@ class Plans:
         if found is None:
             found = selected, _object(executor, type_, selected)
             self._objects[(type_, id(selected))] = found
+        return found[1]
+
+    def of_part(self, executor: "Executor", type_: GraphQLObjectType, selected: GroupedFieldSet) -> "Part | None":
+        """What reads those fields of a value that can be planned, and the others; None where none can be."""
+        found = self._parts.get((type_, id(selected)))
+        if found is None:
+            planned = {key: each for key, each in selected.items() if self.of_field(executor, type_, each) is not None}
+            rest = {key: each for key, each in selected.items() if key not in planned}
+            read = _object(executor, type_, planned) if planned else None
+            found = selected, None if read is None else (read, rest)
+            self._parts[(type_, id(selected))] = found
         return found[1]
 
     def of_field(self, executor: "Executor", parent: GraphQLObjectType, details: FieldDetailsList) -> Read | None:

@@ -63,7 +63,10 @@ class Repository(Generic[Value]):
         return self._decoder.decode(document.body)
 
     async def _find(self, query: Query) -> list[Value]:
-        return [self._value(document) for document in await self._collection.find(query)]
+        found = await self._collection.find(query)
+        if query.limit == 1:
+            return [self._remembered(document) for document in found]
+        return [self._value(document) for document in found]
 
     async def _page(self, queries: Sequence[Query], first: int) -> Page[Value]:
         """The first values of several queries with one order, merged."""
