@@ -5,24 +5,19 @@ from functools import lru_cache
 
 import msgspec
 from graphql import (
-    DocumentNode,
-    ExecutionResult,
     FieldNode,
     GraphQLError,
     OperationDefinitionNode,
     OperationType,
     VariableNode,
     Visitor,
-    create_source_event_stream,
-    execute_subscription_event,
-    get_operation_ast,
     visit,
 )
 from msgspec import Struct
 
 from app.api.context import Context
-from app.api.execution import Executor
 from app.api.fields import FOR_CALLER
+from app.api.operations import Document, Prepared
 from app.api.schema import Schema, schema
 from app.api.sharing import Render
 from app.api.subscriptions import EventsOf, MatchingReleases
@@ -42,18 +37,13 @@ async def question_of(
     """The question that an operation asks; None if it is not plainly one that can be shared, or is wrong."""
     if "subscription" not in query:
         return None
-    document = await schema.accepted(query, variables, operation_name, context)
-    if document is None:
+    prepared = schema.prepare(query, variables, operation_name, context)
+    if isinstance(prepared, list) or prepared.operation_type is not OperationType.SUBSCRIPTION:
         return None
-    asked = _asked(document, operation_name)
+    asked = _asked(prepared.document)
     if asked is None:
         return None
-    executor = _executor(document, variables, operation_name, context)
-    if executor is None:
-        return None
-    source = create_source_event_stream(executor)
-    if not isinstance(source, ExecutionResult) and executor.is_awaitable(source):
-        source = await source
+    source = await prepared.subscribe(context)
     if not isinstance(source, EventsOf | MatchingReleases):
         return None
     compared = {name: value for name, value in (variables or {}).items() if name != asked.individual_variable}
@@ -66,35 +56,15 @@ async def question_of(
         caller.principal if caller else None,
     )
     # Whoever's it was, what is executed for all must not know any one of them.
-    shared = Context(context.services, None, context.limits, caller)
-    common = _executor(document, variables, operation_name, shared)
-    assert common is not None, "the variables have just been accepted"
-    return Question(key, source, _render(common))
+    return Question(key, source, _render(prepared, Context(context.services, None, context.limits, caller)))
 
 
-def _executor(
-    document: DocumentNode, variables: dict[str, object] | None, operation_name: str | None, context: Context
-) -> Executor | None:
-    executor = Executor.build(
-        schema._schema,
-        document,
-        context_value=context,
-        raw_variable_values=variables,
-        operation_name=operation_name,
-    )
-    return executor if isinstance(executor, Executor) else None
-
-
-def _render(executor: Executor) -> Render:
+def _render(prepared: Prepared, context: Context) -> Render:
     async def render(event: object) -> str:
-        result = execute_subscription_event(executor.build_per_event_executor(event))
-        if not isinstance(result, ExecutionResult):
-            result = await result
+        result = await prepared.execute(event, context)
         answer: dict[str, object] = {"data": result.data}
         if result.errors:
-            errors = list(result.errors)
-            schema.process_errors(errors)
-            answer["errors"] = [error.formatted for error in errors]
+            answer["errors"] = [error.formatted for error in result.errors]
         return msgspec.json.encode(answer).decode()
 
     return render
@@ -115,15 +85,12 @@ class _Asked(Struct, frozen=True):
 
 
 @lru_cache(maxsize=256)
-def _asked_of(document: "_ById", operation_name: str | None) -> _Asked | None:
-    operation = get_operation_ast(document.document, operation_name)
-    if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
-        return None
-    selections = operation.selection_set.selections
+def _asked(document: Document) -> _Asked | None:
+    selections = document.operation.selection_set.selections
     if len(selections) != 1 or not isinstance(selections[0], FieldNode) or selections[0].directives:
         return None  # nobody writes it, and what it means is graphql-core's to say
     seen = _Seen()
-    visit(document.document, seen)
+    visit(document.ast, seen)
     individual = next(
         (
             argument.value.name.value
@@ -135,23 +102,6 @@ def _asked_of(document: "_ById", operation_name: str | None) -> _Asked | None:
     if individual is not None and seen.uses.count(individual) != 1:
         individual = None
     return _Asked(individual, not seen.fields.isdisjoint(_fields_for_caller(schema)))
-
-
-class _ById:
-    """A document, compared by identity."""
-
-    def __init__(self, document: DocumentNode) -> None:
-        self.document = document
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and self.document is other.document
-
-    def __hash__(self) -> int:
-        return id(self.document)
-
-
-def _asked(document: DocumentNode, operation_name: str | None) -> _Asked | None:
-    return _asked_of(_ById(document), operation_name)
 
 
 class _Seen(Visitor):

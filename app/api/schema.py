@@ -8,7 +8,6 @@ from uuid import uuid4
 import strawberry
 import structlog
 from graphql import (
-    DocumentNode,
     GraphQLArgument,
     GraphQLError,
     GraphQLInputField,

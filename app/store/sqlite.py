@@ -52,6 +52,7 @@ class _Change(NamedTuple):
     values: Values
     answer: Future[int]
 
+
 _TOGETHER_SECONDS = 0.001
 
 

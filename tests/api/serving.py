@@ -1,6 +1,7 @@
 """A real server in the test's own event loop, clients for it that we did not write, and what many tests ask it."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import uvicorn
 from gql import Client, GraphQLRequest, gql
 from gql.client import AsyncClientSession
 from gql.transport.exceptions import TransportQueryError
@@ -192,6 +194,9 @@ async def serving(services: Services, port: int = 0) -> AsyncIterator[Api]:
 
 class _Server(Server):
     """Ours without its signal handlers: signals are for pytest."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await uvicorn.Server.startup(self, sockets)  # what is loaded does not stay: there is a server for each test
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from graphql import execute_subscription_event
 from websockets.asyncio.client import ClientConnection
 
+from app.api.context import Context
+from app.api.operations import Prepared
 from app.domain.access import Role
 from app.domain.features import FeatureKind
 from app.domain.releases import Release, ReleaseAction
@@ -46,12 +47,14 @@ async def told(socket: ClientConnection) -> Any:
 def executions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The events that were executed for many."""
     done: list[object] = []
+    execute = Prepared.execute
 
-    def counted(executor: Any) -> Any:
-        done.append(executor.root_value)
-        return execute_subscription_event(executor)
+    async def counted(self: Prepared, root_value: object, context: Context) -> Any:
+        if root_value is not None:
+            done.append(root_value)
+        return await execute(self, root_value, context)
 
-    monkeypatch.setattr("app.api.questions.execute_subscription_event", counted)
+    monkeypatch.setattr(Prepared, "execute", counted)
     return done
 
 
