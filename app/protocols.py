@@ -8,7 +8,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from app.api.sharing import WRITE_FRAME
+from app.api.sharing import ABORT, WRITE_FRAME
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_UNREAD_BYTES = 1024 * 1024
@@ -55,6 +55,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if hasattr(self, "scope"):  # not when the handshake is refused
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[WRITE_FRAME] = self.write_frame
+            extensions[ABORT] = self.transport.abort
 
     def write_frame(self, frame: bytes) -> bool:
         """Write a whole frame at once; False if the peer does not read, or is gone: then send as ASGI has it.

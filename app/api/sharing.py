@@ -41,6 +41,9 @@ Render = Callable[[object], Awaitable[str]]
 WRITE_FRAME = "slipway.write_frame"
 """The extension of a websocket's ASGI scope that writes a frame at once, if the peer reads: `(bytes) -> bool`."""
 
+ABORT = "slipway.abort"
+"""The extension that tears its connection off, whatever waits to be sent: `() -> None`."""
+
 # Sockets that are written to before others have their turn.
 _AT_A_TIME = 100
 _RETRY_SECONDS = 1.0

@@ -23,7 +23,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 from app.api.context import Context
 from app.api.issuer_keys import IssuerUnavailable
 from app.api.questions import failure, question_of
-from app.api.sharing import Gone, Group, Member
+from app.api.sharing import ABORT, Gone, Group, Member
 from app.store.documents import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -78,12 +78,10 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
     view: "GraphQLView"
     websocket: "Socket"
-    _serving: "asyncio.Task[Any] | None" = None
     _counted_as: str | None = None
 
     async def handle(self) -> None:
         """Serve the socket to its end."""
-        self._serving = asyncio.current_task()
         self._shared: dict[str, tuple[Group[Any], Member]] = {}
         self._allowance, self._counted_at = float(self._burst), time.monotonic()
         if len(self.view.sockets) >= self.view.settings.max_sockets:
@@ -201,8 +199,7 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self.websocket.close(4403, "Forbidden: the token has expired or was revoked")
         except (TimeoutError, RuntimeError, PeerGone):
-            if self._serving is not None:
-                self._serving.cancel()
+            self.websocket.abort()
 
     @staticmethod
     def _get_pre_execution_close_reason(error: GraphQLError) -> None:
@@ -232,6 +229,12 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
 class Socket(ASGIWebSocketAdapter):
     """Strawberry's adapter of one socket."""
+
+    def abort(self) -> None:
+        """Tear the connection off, whatever waits to be sent."""
+        abort = self.ws.scope["extensions"].get(ABORT)
+        if abort is not None:
+            abort()
 
     async def send_json(self, message: Mapping[str, object]) -> None:
         """Send; once either side has closed, it is for nobody."""
