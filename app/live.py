@@ -36,6 +36,9 @@ _PAGE = 100
 _REMEMBERED = 10_000
 # How far the clocks of two servers may differ before the poll could overlook a change.
 _CLOCK_SKEW = timedelta(seconds=10)
+# A change bears the moment at which it was decided; that it may be on record much later, the wider look allows for.
+_WIDE = timedelta(minutes=2)
+_WIDE_EVERY_SECONDS = 15
 
 
 def connect(redis_url: str) -> Redis:
@@ -45,6 +48,29 @@ def connect(redis_url: str) -> Redis:
     """
     pool = ConnectionPool.from_url(redis_url, socket_connect_timeout=_PATIENCE_SECONDS, health_check_interval=5)
     return Redis.from_pool(pool)
+
+
+class Lookback:
+    """Since when a poll must look: a little before the last look that succeeded, now and then much earlier."""
+
+    def __init__(self, poll_seconds: float) -> None:
+        self._every = max(1, round(_WIDE_EVERY_SECONDS / poll_seconds))
+        self._looks = 0
+        self._seen_until = datetime.now(UTC)
+
+    @property
+    def since(self) -> datetime:
+        """The moment to look back to."""
+        return self._seen_until - (_CLOCK_SKEW if self._looks % self._every else _WIDE)
+
+    def begin(self) -> datetime:
+        """When a look begins."""
+        self._looks += 1
+        return datetime.now(UTC)
+
+    def done(self, begun: datetime) -> None:
+        """Note that a look which began then has succeeded."""
+        self._seen_until = begun
 
 
 class Announcement(Struct, frozen=True):
@@ -265,21 +291,21 @@ class Hub:
 
     async def _poll(self) -> None:
         """Look for changes that no announcement told of."""
-        seen_until = datetime.now(UTC)
+        look = Lookback(self._poll_seconds)
         while True:
             await asyncio.sleep(self._poll_seconds)
             if not self._of_all and not self._told and not self._by_release:
-                seen_until = datetime.now(UTC)
+                look.done(look.begin())
                 continue
-            started = datetime.now(UTC)
+            begun = look.begin()
             try:
-                changed = await self._releases.changed_since(seen_until - _CLOCK_SKEW, _REMEMBERED)
+                changed = await self._releases.changed_since(look.since, _REMEMBERED)
             except Exception as error:  # whatever it is, the next look must come
                 log.warning("changes not polled", error=str(error) or type(error).__name__)
                 continue
             for id, revision in changed:
                 self._want(id, revision)
-            seen_until = started
+            look.done(begun)
 
     def _want(self, id: str, revision: int) -> None:
         watched = self._of_all or self._told or id in self._by_release
@@ -297,7 +323,7 @@ class Hub:
             if not self._wanted:
                 self._wanted_some.clear()
             try:
-                found = await self._releases.get_many(ids)
+                found = await self._releases.readable(ids)
             except Exception as error:  # whatever it is, the next reading must come
                 log.warning("changed releases not read, trying again", error=str(error) or type(error).__name__)
                 self._wanted.update(dict.fromkeys(ids))

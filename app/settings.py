@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     )
     max_context_bytes: _Count = Field(default=256 * 1024, description="Bytes of an evaluation's body")
     max_event_streams: _Count = Field(default=10_000, description="Event streams of this process")
+    max_event_streams_per_key: _Count = Field(default=5_000, description="Event streams of one SDK key on this process")
     init_seconds: Annotated[float, Field(gt=0)] = Field(
         default=10, description="Seconds that a websocket may take to send connection_init"
     )

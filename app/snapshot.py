@@ -9,12 +9,10 @@ answered differently, and is the same on every process that holds the same state
 """
 
 import asyncio
-import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -25,7 +23,7 @@ from app.domain.evaluation import Evaluation, Plan, state_in
 from app.domain.features import Feature
 from app.domain.releases import Release
 from app.domain.sdk_keys import SdkKey
-from app.live import Hub
+from app.live import Hub, Lookback
 from app.store.access import SdkKeys
 from app.store.documents import StoreUnavailable
 from app.store.repositories import Features, Releases
@@ -38,8 +36,7 @@ _PAGE = 200
 _MOST = 10_000
 _RETRY_SECONDS = 1.0
 _REMEMBERED = 10_000
-# How far the clocks of two servers may differ before the poll could overlook something new.
-_CLOCK_SKEW = timedelta(seconds=10)
+_WAIT_AT_MOST = 200
 
 
 class Served(Generic[T]):
@@ -146,6 +143,7 @@ class Snapshot(Generic[T]):
         self._key_ids: dict[str, str] = {}
         self._taken: OrderedDict[str, int] = OrderedDict()
         self._took = asyncio.Event()
+        self._waiting = 0
         self._wanted: dict[str, None] = {}
         self._wanted_features: dict[str, None] = {}
         self._wanted_some = asyncio.Event()
@@ -205,10 +203,17 @@ class Snapshot(Generic[T]):
         Returns after `within` seconds all the same: who asked is better served late than never.
         """
         id, _, revision = change.partition(".")
-        with contextlib.suppress(TimeoutError):
+        if self._taken.get(id, 0) >= int(revision) or self._waiting >= _WAIT_AT_MOST:
+            return
+        self._waiting += 1
+        try:
             async with asyncio.timeout(within):
                 while self._taken.get(id, 0) < int(revision):
                     await self._took.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._waiting -= 1
 
     # --- how it is kept ---
 
@@ -239,7 +244,7 @@ class Snapshot(Generic[T]):
         self._wanted_some.set()
 
     async def _keep(self) -> None:
-        started = datetime.now(UTC)
+        look = Lookback(self._poll_seconds)
         while not self.is_loaded:
             try:
                 await self._load()
@@ -249,18 +254,18 @@ class Snapshot(Generic[T]):
             else:
                 self._loaded.set()
         log.info("features loaded", features=len(self._served), keys=len(self._keys))
-        await asyncio.gather(self._read(), self._poll(started))
+        await asyncio.gather(self._read(), self._poll(look))
 
     async def _load(self) -> None:
         async for key in self._sdk_keys.all():
             self._take_key(key)
-        after: str | None = None
-        while True:
-            page = await self._features.page(_PAGE, after)
-            await self._take_features(page.values)
-            if not page.has_next:
-                break
-            after = page.values[-1].key
+        features: list[Feature] = []
+        async for feature in self._features.all():
+            features.append(feature)
+            if len(features) == _PAGE:
+                await self._take_features(features)
+                features = []
+        await self._take_features(features)
         for key in self._keys.values():
             self.view(key.environment).prepare()
 
@@ -280,34 +285,36 @@ class Snapshot(Generic[T]):
                 self._wanted_some.set()
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _poll(self, seen_until: datetime) -> None:
+    async def _poll(self, look: Lookback) -> None:
         """Look for features and keys that no announcement told of. Releases are polled by the hub."""
         while True:
             await asyncio.sleep(self._poll_seconds)
-            started = datetime.now(UTC)
+            begun = look.begin()
             try:
-                features = await self._features.created_since(seen_until - _CLOCK_SKEW, _MOST)
-                keys = await self._sdk_keys.changed_since(seen_until - _CLOCK_SKEW, _MOST)
+                features = await self._features.created_since(look.since, _MOST)
+                keys = await self._sdk_keys.changed_since(look.since, _MOST)
             except Exception as error:  # whatever it is, the next look must come
                 log.warning("features and keys not polled", error=str(error) or type(error).__name__)
                 continue
-            seen_until = started
+            look.done(begun)
             for id, revision in (*features, *keys):
                 if self._taken.get(id, 0) < revision and (id not in self._keys or self._keys[id].revision < revision):
                     self.other_changed(id)
 
     async def _take_all(self, ids: list[str], feature_keys: list[str]) -> None:
-        for key in (await self._sdk_keys.get_many([id for id in ids if id.startswith("sdk_")])).values():
+        for key in (await self._sdk_keys.readable([id for id in ids if id.startswith("sdk_")])).values():
             self._take_key(key)
-        features = await self._features.get_many([id for id in ids if id.startswith("fea_")])
+        features = await self._features.readable([id for id in ids if id.startswith("fea_")])
         by_key = await self._features.by_keys(feature_keys)
         await self._take_features([*features.values(), *by_key.values()])
 
     async def _take_features(self, features: list[Feature]) -> None:
         """Serve features that are new, with their latest releases."""
-        latest = await self._releases.latest_of_many([feature.key for feature in features])
+        latest = await self._releases.latest_readable_of([feature.key for feature in features])
         for feature in features:
-            known, release = self._served.get(feature.key), latest.get(feature.key)
+            if feature.key not in latest:
+                continue  # what it gives cannot be told: the last that is known is served, or nothing
+            known, release = self._served.get(feature.key), latest[feature.key]
             if known is None or (release is not None and known.is_older_than(release)):
                 self._serve(feature, release)
             self._note(feature.id, feature.revision)

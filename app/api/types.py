@@ -5,6 +5,7 @@ No instance of them is made but of those that have no domain value (payloads, pa
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
@@ -75,7 +76,11 @@ def _available_actions(root: releases.Release, info: Info) -> tuple[available.Av
 
 async def _exposure(root: releases.Release, info: Info) -> exposure.Exposure:
     settled = settle(root, info.context.services.clock.now())
-    return exposure.exposure(settled, await info.context.environment_names())
+    names, latest = await asyncio.gather(
+        info.context.environment_names(), info.context.latest_releases.load(root.feature_key)
+    )
+    following = root.number + 1 if latest is not None and latest.number > root.number else None
+    return exposure.exposure(settled, names, following)
 
 
 def _expected_end_at(root: releases.Release, info: Info) -> datetime | None:

@@ -41,13 +41,20 @@ class Exposure(Struct, frozen=True):
     environments: tuple[EnvironmentExposure, ...]
 
 
-def exposure(release: Release, environments: Sequence[str]) -> Exposure:
-    """Who gets the new spec, in those environments and in any other that the release names."""
+def exposure(release: Release, environments: Sequence[str], next_number: int | None = None) -> Exposure:
+    """Who gets the new spec, in those environments and in any other that the release names.
+
+    Of a release that is over it is what its end left; `next_number` is that of the feature's next release, which has
+    decided since.
+    """
     named = {name for phase in release.phases for rule in phase.rules for name in rule.environments}
     known = [*environments, *sorted(named.difference(environments))]
     touched = set(touched_environments(release.change.before, release.change.after, known))
     exposed = tuple(_in_environment(release, name, name in touched) for name in known)
-    return Exposure(_in_words(release, exposed), exposed)
+    text = _in_words(release, exposed)
+    if next_number is not None:
+        text = f"{text} That was so until release #{next_number}, which has decided since."
+    return Exposure(text, exposed)
 
 
 def _in_environment(release: Release, environment: str, changes: bool) -> EnvironmentExposure:

@@ -64,7 +64,7 @@ class Ofrep:
         self._limit = RateLimitItemPerMinute(per_minute) if per_minute else None
         self._counted = FixedWindowRateLimiter(MemoryStorage())
         self._used: dict[str, datetime] = {}
-        self.streams = events.Streams(snapshot, clock, settings.max_event_streams)
+        self.streams = events.Streams(snapshot, clock, settings.max_event_streams, settings.max_event_streams_per_key)
 
     @property
     def is_loaded(self) -> bool:

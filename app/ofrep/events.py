@@ -10,6 +10,7 @@ it lets its holder hear of changes, no more, and ends with the key.
 import asyncio
 import hmac
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qs, urlencode
@@ -49,27 +50,30 @@ def _ticket(key: SdkKey) -> str:
 class Streams:
     """The event streams of this process."""
 
-    def __init__(self, snapshot: Snapshot[bytes], clock: Clock, most: int) -> None:
+    def __init__(self, snapshot: Snapshot[bytes], clock: Clock, most: int, most_of_key: int) -> None:
         self._snapshot = snapshot
         self._clock = clock
         self._most = most
-        self._open = 0
+        self._most_of_key = most_of_key
+        self._open: Counter[str] = Counter()
         self._closing = False
 
     def subscriber(self, query_string: bytes, last_event_id: str | None) -> Subscriber:
         """Who asks for a stream. Raises `Refusal` (401 or 503)."""
-        if self._closing or not self._snapshot.is_loaded or self._open >= self._most:
-            raise Refusal(503, "No stream can be opened now; try again.", retry_after="1")
         given = parse_qs(query_string.decode("latin-1"))
         id, ticket, since = (given.get(name, [""])[-1] for name in ("key", "ticket", "since"))
         key = self._snapshot.key(id)
         if key is None or not self._is_valid(key) or not hmac.compare_digest(ticket.encode(), _ticket(key).encode()):
             raise Refusal(401, "This address is not valid any more: evaluate all features again to get another.")
+        if self._open[id] >= self._most_of_key:
+            raise Refusal(503, f"At most {self._most_of_key} streams of one key are open here.", retry_after="5")
+        if self._closing or self._open.total() >= self._most:
+            raise Refusal(503, "No stream can be opened now; try again.", retry_after="1")
         return Subscriber(key.id, key.environment, last_event_id or since)
 
     async def serve(self, subscriber: Subscriber, receive: Receive, send: Send) -> None:
         """Tell of changes until the client goes, its key ends or the server stops."""
-        with self._counted():
+        with self._counted(subscriber.key_id):
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             gone = asyncio.create_task(_until_gone(receive))
             try:
@@ -121,12 +125,14 @@ class Streams:
         return key is not None and key.is_valid(self._clock.now())
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._open += 1
+    def _counted(self, key_id: str) -> Iterator[None]:
+        self._open[key_id] += 1
         try:
             yield
         finally:
-            self._open -= 1
+            self._open[key_id] -= 1
+            if not self._open[key_id]:
+                del self._open[key_id]
 
 
 def _event(view: EnvironmentView[bytes]) -> bytes:

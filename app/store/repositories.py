@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 import msgspec
+import structlog
 from msgspec import Struct, structs
 
 from app.domain.audit import AuditEntry
@@ -24,6 +25,8 @@ from app.store.documents import Collection, Document, Key, Query, Store
 
 _AT_ONCE = 500
 _REMEMBERED_CHARACTERS = 4 * 1024 * 1024  # of bodies of one kind
+log = structlog.get_logger()
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Value = TypeVar("Value", Environment, Pipeline, Feature, Release, Token, SdkKey, AuditEntry)
@@ -78,11 +81,12 @@ class Repository(Generic[Value]):
         return Page([self._value(document) for document in merged[:first]], len(merged) > first)
 
     async def _each(self, sort: str) -> AsyncIterator[Value]:
-        """Every value, the last in order first, read in pages: as many as there are, never all at once."""
+        """Every value that can be read, the last in order first, in pages: as many as there are, never all at once."""
         query = Query(sort=sort, descending=True, limit=_AT_ONCE)
         while found := await self._collection.find(query):
             for document in found:
-                yield self._value(document)
+                if (value := self._readable(document)) is not None:
+                    yield value
             query = structs.replace(query, below=found[-1].keys[sort])
 
     async def get(self, id: str) -> Value | None:
@@ -110,6 +114,18 @@ class Repository(Generic[Value]):
     async def get_many(self, ids: Sequence[str]) -> dict[str, Value]:
         """Those of the ids that exist, by id."""
         return {document.id: self._value(document) for document in await self._collection.get_many(ids)}
+
+    async def readable(self, ids: Sequence[str]) -> dict[str, Value]:
+        """Those of the ids that exist and can be read: whoever follows all must not lose them for one."""
+        found = ((document.id, self._readable(document)) for document in await self._collection.get_many(ids))
+        return {id: value for id, value in found if value is not None}
+
+    def _readable(self, document: Document) -> Value | None:
+        try:
+            return self._value(document)
+        except msgspec.MsgspecError as error:  # written by a newer version, say
+            log.warning("document cannot be read, left out", id=document.id, error=str(error))
+            return None
 
     async def add(self, value: Value) -> None:
         """Store a new value. Raises `DuplicateKey` if its id or a unique key is taken."""
@@ -207,6 +223,10 @@ class Features(Repository[Feature]):
             equal["pipeline_id"] = pipeline_id
         return await self._page([Query(sort="key", equal=equal, above=after)], first)
 
+    def all(self) -> AsyncIterator[Feature]:
+        """Every feature that can be read, by key, the last first."""
+        return self._each("key")
+
     async def created_since(self, since: datetime, limit: int) -> list[tuple[str, int]]:
         """Ids and revisions of features created at or after a moment, the earliest first."""
         return await self._collection.revisions(Query(sort="created_ms", at_least=milliseconds(since), limit=limit))
@@ -289,13 +309,28 @@ class Releases(Repository[Release]):
 
     async def latest_of(self, feature_key: str) -> Release | None:
         """The feature's release with the highest number, whatever its status: it decides what the feature gives."""
-        query = Query(sort="number_key", descending=True, above=f"{feature_key}:", below=f"{feature_key};", limit=1)
-        return next(iter(await self._find(query)), None)
+        found = await self._latest(feature_key)
+        return None if found is None else self._remembered(found)
 
     async def latest_of_many(self, feature_keys: Sequence[str]) -> dict[str, Release]:
         """The latest release of each feature that has one, by feature key."""
         found = await asyncio.gather(*(self.latest_of(key) for key in feature_keys))
         return {release.feature_key: release for release in found if release is not None}
+
+    async def latest_readable_of(self, feature_keys: Sequence[str]) -> dict[str, Release | None]:
+        """The latest release of each feature, None where it has none; features whose latest cannot be read are left
+        out, since an earlier one must not pass for it.
+        """
+        latest: dict[str, Release | None] = {}
+        for key, found in zip(feature_keys, await asyncio.gather(*map(self._latest, feature_keys)), strict=True):
+            release = self._readable(found) if found else None
+            if found is None or release is not None:
+                latest[key] = release
+        return latest
+
+    async def _latest(self, feature_key: str) -> Document | None:
+        query = Query(sort="number_key", descending=True, above=f"{feature_key}:", below=f"{feature_key};", limit=1)
+        return next(iter(await self._collection.find(query)), None)
 
     async def started_with(self, feature_key: str, start_key: str) -> Release | None:
         """The feature's release that was started with that idempotency key."""

@@ -75,6 +75,14 @@ def test_exposure_in_words() -> None:
     assert exposure(do(both, ReleaseAction.SKIP), ENVIRONMENTS).text == "Everyone gets the new spec."
 
 
+def test_a_release_that_another_followed_says_so() -> None:
+    """What its end left is not what is so now, and nobody must take it for that."""
+    done = do(started(phase("a")), ReleaseAction.SKIP)
+    assert exposure(done, ENVIRONMENTS, next_number=2).text == (
+        "Everyone gets the new spec. That was so until release #2, which has decided since."
+    )
+
+
 def test_an_environment_that_the_change_does_not_touch_is_told() -> None:
     """A phase may reach an environment in which both specs give the same."""
     after = spec(False, rule(True, environments=("production",)))
