@@ -20,7 +20,7 @@ from app.settings import Settings
 from app.snapshot import EnvironmentView, Snapshot
 from tests.api.test_outages import gone
 from tests.conftest import Clock
-from tests.domain.builders import ADMIN, HOUR, OFF, ON, do, member_of, phase, rule, spec
+from tests.domain.builders import ADMIN, HOUR, OFF, ON, SECOND, do, member_of, phase, rule, spec
 from tests.scene import act, eventually, make_environments, make_feature, make_pipeline, skip, start_release, stored
 
 ABORT, FULL_ROLL_OUT, PAUSE, SKIP = (
@@ -196,6 +196,44 @@ async def test_features_and_keys_that_nobody_announced_are_found(
         revoked = key.revoked(clock.now())
         assert await services.sdk_key_list.save(revoked)
         await eventually(lambda: snapshot.key_of(secret) == revoked)
+
+
+@POLLING
+async def test_a_change_that_came_on_record_late_is_found(
+    services: Services, neighbour: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that took half a minute bears the moment of its decision; now and then the poll looks so far back."""
+    monkeypatch.setattr("app.live._WIDE_EVERY_SECONDS", 0.1)
+    release = await start_release(services, phase("canary"), phase("most"))
+    async with following(neighbour) as snapshot:
+        await write(services, do(release, ABORT, now=clock.now() - 30 * SECOND))
+        await eventually(lambda: gives(snapshot, member_of("canary")) is False)
+
+
+@POLLING
+async def test_what_cannot_be_read_hides_nothing_else(services: Services, neighbour: Services, clock: Clock) -> None:
+    """A release of a newer version: others are followed, a new process loads, and its feature keeps its value."""
+    strange = await start_release(services, phase("canary"))
+    _, release = await _another(services)
+    async with following(neighbour) as snapshot:
+        known = await services.store.collection("releases").get(strange.id)
+        assert known is not None
+        body = known.body.replace('"status":"IN_PROGRESS"', '"status":"SLEEPING"')
+        changed = structs.replace(known, revision=known.revision + 1, body=body)
+        assert await services.store.collection("releases").replace(changed, known.revision)
+        await neighbour.hub.announce_other(strange.id, changed.revision)
+        await act(services, release, ABORT)
+        await eventually(lambda: gives(snapshot, member_of("canary"), key="another") is False)
+        assert gives(snapshot, member_of("canary")) is True
+    async with following(services) as fresh:
+        assert gives(fresh, member_of("canary"), key="another") is False
+        assert fresh.served("checkout") is None
+
+
+async def _another(services: Services) -> tuple[Feature, Release]:
+    pipeline = await make_pipeline(services, phase("canary"), name="Another")
+    await make_feature(services, pipeline, "another")
+    return await services.catalog.update_feature("another", ON, None, None, ADMIN)
 
 
 # --- the store is away ------------------------------------------------------------------------------------------------
