@@ -5,7 +5,6 @@ and the provider's local storage.
 """
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -18,14 +17,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Page, Request, async_playwright
+from playwright.async_api import Page, Request
 
 from app.domain.releases import ReleaseAction
 from app.services import Services, open_services
 from app.settings import Settings
 from tests.api.serving import Api, serving
+from tests.browsing import page_in_chromium
 from tests.conftest import Clock
-from tests.node.programs import Fact, not_run
+from tests.node.programs import Fact
 from tests.ofrep.clients.sdks import SCRIPTS, install_clients
 from tests.ofrep.clients.shop import ANN, GATE, Given, given, make_shop, open_shop, start, turns
 from tests.scene import act, eventually
@@ -35,16 +35,6 @@ OLD: Given = {"Ann": "old"}
 NEW: Given = {"Ann": "new by Norway"}
 
 NOT_TRIED = "OPENFEATURE IN CHROMIUM IS NOT TRIED"
-# What it would else fetch by itself is of no use here, and there is no network in some places. (Playwright has it run
-# without a window and a sandbox.)
-ARGUMENTS = (
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +90,8 @@ def settings(settings: Settings, origin: str) -> Settings:
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     """A page in Chromium."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        not_run(NOT_TRIED, "chromium is not installed (Debian: apt-get install chromium)")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield await browser.new_page()
-        await browser.close()
+    async with page_in_chromium(NOT_TRIED) as page:
+        yield page
 
 
 class Shop:
