@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api import graphiql
 from app.api.auth import Authenticator
 from app.api.browsers import CrossOrigin, SecurityHeaders
 from app.api.issuer_keys import IssuerUnavailable
@@ -77,15 +78,16 @@ def create_app(services: Services | None = None) -> Starlette:
                 stack.callback(asyncio.create_task(work).cancel)
             yield
 
-    graphql = _Held(lambda state: state.graphql)
+    endpoint = _Held(lambda state: state.graphql)
     app = Starlette(
         routes=[
             # The ones that are asked most come first.
             Route("/ofrep/v1/evaluate/flags/{key:text}", _Held(lambda state: state.ofrep.evaluate)),
             Route("/ofrep/v1/evaluate/flags", _Held(lambda state: state.ofrep.evaluate_all)),
             Route(EVENTS_PATH, _Held(lambda state: state.ofrep.tell)),
-            Route("/graphql", graphql),
-            WebSocketRoute("/graphql", graphql),
+            Route("/graphql", endpoint),
+            WebSocketRoute("/graphql", endpoint),
+            Route("/graphiql/{path:text}", graphiql.asset, methods=["GET"]),
             Route("/", _to_graphiql, methods=["GET"]),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),

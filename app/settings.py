@@ -1,7 +1,9 @@
 """What a Slipway process is told by its environment."""
 
 import json
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
@@ -12,6 +14,12 @@ from app.domain.access import Role
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _ORIGIN = re.compile(r"https?://[^/\s,]+/?", re.IGNORECASE)
 _Count = Annotated[int, Field(ge=1)]
+
+
+def default_graphiql_dir() -> Path:
+    """Where a user's programs keep their data: outside of any repository, and without asking for rights."""
+    home = Path(os.path.expanduser("~"))  # where there is none, "~" is no reason to fail
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "slipway" / "graphiql"
 
 
 class Settings(BaseSettings):
@@ -39,6 +47,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug, info, warning or error"
+    )
+    graphiql_dir: Path = Field(
+        default_factory=default_graphiql_dir, description="The folder that `slipway graphiql` put GraphiQL's files into"
     )
 
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(

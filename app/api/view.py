@@ -67,7 +67,7 @@ class GraphQLView(GraphQL[Context, None]):
             await super().__call__(scope, receive, send)
             return
         request = Request(scope, receive)
-        response = page(request) if wants_page(request) else await self._answer(request)
+        response = page(self.settings.graphiql_dir) if wants_page(request) else await self._answer(request)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
