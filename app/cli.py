@@ -124,6 +124,22 @@ def schema() -> None:
     print(schema.as_str())
 
 
+@app.command()
+def graphiql(
+    folder: Annotated[
+        Path | None, typer.Option(envvar="SLIPWAY_GRAPHIQL_DIR", help="Where to; the server looks there too.")
+    ] = None,
+) -> None:
+    """Fetch GraphiQL's files from npm, so that /graphql works without internet. Needs Node."""
+    from app.graphiql_command import NotFetched, fetch
+    from app.settings import default_graphiql_dir
+
+    try:
+        fetch(folder or default_graphiql_dir())
+    except NotFetched as error:
+        _fail(str(error))
+
+
 tokens = typer.Typer(help="API tokens: made, listed and revoked on the store.", no_args_is_help=True)
 app.add_typer(tokens, name="token")
 sdk_keys = typer.Typer(
