@@ -28,6 +28,17 @@ COPY app ./app
 RUN uv sync --no-dev --no-editable
 
 
+# GraphiQL's own files, from npm, each held to its hash: /graphql then needs no internet. Nothing of Node goes further.
+FROM node:22-slim AS node
+
+FROM build AS graphiql
+
+COPY --from=node /usr/local/bin/node /usr/local/bin/node
+COPY --from=node /usr/local/lib/node_modules/npm /usr/local/lib/node_modules/npm
+RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \
+    && /opt/slipway/bin/slipway graphiql --folder /opt/graphiql
+
+
 FROM python:3.11-slim
 
 # A number, so that Kubernetes' runAsNonRoot can tell that it is not root. /data is for whoever keeps SQLite in a volume.
@@ -36,10 +47,12 @@ RUN groupadd --system --gid 10001 slipway \
     && install --directory --owner=slipway --group=slipway --mode=0700 /data
 
 COPY --from=build /opt/slipway /opt/slipway
+COPY --from=graphiql /opt/graphiql /opt/graphiql
 
 ENV PATH=/opt/slipway/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    SLIPWAY_GRAPHIQL_DIR=/opt/graphiql
 
 WORKDIR /data
 USER 10001:10001

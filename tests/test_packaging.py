@@ -121,14 +121,23 @@ def test_the_token_has_no_default(service: str) -> None:
 
 
 def test_the_image_is_slim_and_holds_no_build_tools() -> None:
-    """Two stages on a slim base; only the first has uv, and neither installs what development needs."""
-    assert len(STAGES) == 2
-    for stage in STAGES:
-        assert re.match(r"python:3\.\d+-slim( |$)", stage[0][1])
+    """Stages on slim bases; the last starts from Python alone, without uv, Node and what development needs."""
+    assert all(re.match(r"(python:3\.\d+-slim|node:\d+-slim|build)( |$)", stage[0][1]) for stage in STAGES)
+    assert IMAGE[0][1] == STAGES[0][0][1].removesuffix(" AS build")
+    assert not any(rest.startswith("--from=node") for _, rest in IMAGE)
     syncs = [rest for name, rest in STAGES[0] if name == "RUN" and "uv sync" in rest]
     assert syncs
     assert all("--no-dev" in sync for sync in syncs)
     assert not any(name == "RUN" and re.search(r"\b(uv|pip)\b", rest) for name, rest in IMAGE)
+
+
+def test_the_image_brings_graphiql() -> None:
+    """A stage with npm fetches its files into the folder that the image's server is told to look in."""
+    folder = only("ENV").partition("SLIPWAY_GRAPHIQL_DIR=")[2]
+    assert folder.startswith("/")
+    assert any(f"slipway graphiql --folder {folder}" in rest for name, rest in STAGES[-2] if name == "RUN")
+    assert ("COPY", f"--from=graphiql {folder} {folder}") in IMAGE
+    assert STAGES[-2][0][1] == "build AS graphiql"
 
 
 def test_the_image_does_not_run_as_root() -> None:
