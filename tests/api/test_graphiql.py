@@ -89,7 +89,7 @@ async def test_with_its_files_nothing_is_loaded_from_elsewhere(api: Api, folder:
     assert directives(page) == {
         "default-src": {"'none'"},
         "script-src": {"'self'"},
-        "style-src": {"'self'", "'unsafe-inline'"},
+        "style-src": {"'self'"},
         "img-src": {"'self'", "data:"},
         "font-src": {"data:"},
         "connect-src": {"'self'"},
@@ -141,7 +141,7 @@ async def test_without_its_files_they_come_from_the_cdn(api: Api, folder: Path, 
     policy = directives(page)
     scripts = {file.address for file in files() if file.kind == "script"}
     assert policy["script-src"] == {"'self'"} | scripts
-    assert policy["style-src"] == {"'self'", "'unsafe-inline'"} | {file.address for file in files()} - scripts
+    assert policy["style-src"] == {"'self'"} | {file.address for file in files()} - scripts
     assert CDN not in policy["script-src"] | policy["style-src"]
     assert policy["connect-src"] == {"'self'"}
     assert policy["default-src"] == policy["form-action"] == {"'none'"}
