@@ -1,12 +1,14 @@
 """GraphiQL at work, in a real Chromium without internet: what it asks, what it watches, and where the token goes."""
 
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from playwright.async_api import ConsoleMessage, Page
+from playwright.async_api import ConsoleMessage, Page, Route
 
+from app.api.graphiql_files import CDN, compressed, files
 from app.domain.releases import ReleaseAction
 from app.services import Services
 from app.settings import Settings
@@ -157,6 +159,21 @@ async def test_it_asks_and_watches_with_the_token_of_its_address(
 
 
 @pytest.mark.usefixtures("local")
+async def test_what_it_begins_with_can_be_run(services: Services, api: Api, graphiql: Graphiql) -> None:
+    """The text has two operations, the button asks which, and either answers; dialogs open under the policy too."""
+    release = await start_release(services, phase("first"))
+    for name in ("Releases", "Watch"):
+        await graphiql.open(f"{api.base_url}/graphql?again={name}#token={api.token}")
+        await graphiql.knows_the_schema()
+        await graphiql.page.click(".graphiql-execute-button")
+        await graphiql.page.get_by_role("menuitem", name=name).click()
+        await graphiql.shows(release.id)
+    await graphiql.page.click("[aria-label='Open settings dialog']")
+    await graphiql.page.wait_for_selector("text=Clear storage")
+    assert {complaint[:21] for complaint in graphiql.complaints} == {"Applying inline style"}
+
+
+@pytest.mark.usefixtures("local")
 async def test_the_token_is_kept_for_the_tab_alone(api: Api, graphiql: Graphiql) -> None:
     """Not on the disk, with past queries or without; a reload finds it, and no second tab within the page."""
     await graphiql.open(f"{api.base_url}/graphql#token={api.token}")
@@ -217,6 +234,25 @@ async def test_a_token_pasted_into_an_open_page_is_taken_too(api: Api, graphiql:
     assert await graphiql.page.evaluate("sessionStorage['slipway.token']") == 'a+b "c'
     await graphiql.sends(r'"Bearer a+b \"c"')
     assert await graphiql.query() == "{__typename}"
+
+
+async def test_without_files_and_with_internet_it_runs_those_of_the_cdn(
+    api: Api, graphiql: Graphiql, fetched: Path
+) -> None:
+    """Whole, from addresses that the page's policy allows. (Tests have no internet: npm's files take its place.)"""
+
+    async def answer(route: Route) -> None:
+        (file,) = (file for file in files() if file.address == route.request.url)
+        content = gzip.decompress(compressed(fetched, file).read_bytes())
+        allowed = {"access-control-allow-origin": "*"}
+        await route.fulfill(body=content, content_type=file.media_type, headers=allowed)
+
+    await graphiql.page.route(f"{CDN}/**", answer)
+    await graphiql.open(f"{api.base_url}/graphql#token={api.token}")
+    await graphiql.run("{ viewer { role } }")
+    await graphiql.shows('"role": "ADMIN"')
+    assert {url for url in graphiql.requested if url.startswith(CDN)} == {file.address for file in files()}
+    assert graphiql.complaints == []
 
 
 async def test_without_files_and_internet_the_page_says_what_to_do(api: Api, graphiql: Graphiql) -> None:
