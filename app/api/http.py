@@ -11,7 +11,7 @@ import msgspec
 from graphql import GraphQLError, OperationType
 from msgspec import Struct
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.types import ExecutionResult
@@ -162,10 +162,13 @@ async def _bounded_body(request: Request, most: int) -> bytes:
     if announced.isdecimal() and int(announced[:20]) > most:
         raise too_large
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise too_large
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise too_large
+    except ClientDisconnect:  # nobody hears it, and nobody is to read a traceback of ours for it
+        raise HttpError(400, "The body ended early.") from None
     return bytes(body)
 
 
