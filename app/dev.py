@@ -15,6 +15,7 @@ from app.data_folder import DataFolder
 from app.demo import load_demo
 from app.embedded import EmbeddedValkey, parent_gone
 from app.logs import configure_logs
+from app.open_files import allow_open_files
 from app.server import Server, create_app, listening, server_config
 from app.services import Services, open_services
 from app.settings import Settings
@@ -26,6 +27,7 @@ async def run(host: str, port: int, data: Path, demo: bool, log_level: str) -> N
     Raises `embedded.AlreadyRunning` when another one runs on the same data, and `server.PortTaken`.
     """
     configure_logs(log_level)
+    allow_open_files()
     with DataFolder.open(data, url=_url(host, port)) as folder, listening(host, port) as listener:
         url = _url(host, listener.getsockname()[1])
         folder.announce(url)

@@ -30,6 +30,7 @@ from app.api.view import GraphQLView
 from app.logs import configure_logs
 from app.ofrep.answers import success
 from app.ofrep.endpoints import EVENTS_PATH, Ofrep
+from app.open_files import allow_open_files, warn_of_few_open_files
 from app.protocols import BoundedHttp, BoundedWebSocket
 from app.rates import Rates
 from app.services import Services, open_services
@@ -63,6 +64,7 @@ def create_app(services: Services | None = None) -> Starlette:
             if held is None:
                 settings = Settings()
                 configure_logs(settings.log_level)
+                warn_of_few_open_files(allow_open_files(), settings)
                 held = await stack.enter_async_context(open_services(settings))
             app.state.services = held
             authenticator = await stack.enter_async_context(_authenticator(held))
