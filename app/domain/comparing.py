@@ -9,7 +9,8 @@ Json: TypeAlias = Any
 
 # Dotted numbers of any length, then SemVer 2's pre-release precedence (semver.org, section 11).
 _VERSION = re.compile(r"v?(\d+(?:\.\d+)*)(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+[0-9A-Za-z.-]+)?", re.ASCII)
-_MAX_VERSION = 100
+# Of a context, whose texts may be of any length, no more is read.
+_MAX_READ = 100
 
 Version: TypeAlias = tuple[tuple[int, ...], tuple[tuple[int, int, str], ...]]
 _NO_PRE_RELEASE = ((2, 0, ""),)
@@ -22,7 +23,7 @@ def is_number(value: Json) -> bool:
 
 def version_of(value: Json) -> Version | None:
     """A version such as 1.4, v2.0.0-rc.1 or 10, in a form that sorts; None for anything else."""
-    return _parsed(value) if isinstance(value, str) and len(value) <= _MAX_VERSION else None
+    return _parsed(value) if isinstance(value, str) and len(value) <= _MAX_READ else None
 
 
 @lru_cache(maxsize=1_000)  # of all the users of an application few have another version than the rest
@@ -42,6 +43,8 @@ def date_of(value: Json) -> datetime | None:
     """ISO 8601 (UTC where it names no offset), or a number of milliseconds since 1970-01-01 UTC; None for the rest."""
     try:
         if isinstance(value, str):
+            if len(value) > _MAX_READ:
+                return None
             date = datetime.fromisoformat(value)
             return date.replace(tzinfo=UTC) if date.tzinfo is None else date
         if is_number(value):

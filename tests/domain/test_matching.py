@@ -1,14 +1,17 @@
 """Does this context match? A table for every operator, and what a large or odd context does."""
 
 import math
+import sys
+import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.comparing import Json
-from app.domain.matching import MAX_SEARCHED, all_of, predicate
-from app.domain.targeting import Condition, ConditionOperator, condition_problems
+from app.domain.matching import MAX_ELEMENTS, MAX_SEARCHED, all_of, predicate
+from app.domain.targeting import MAX_TEXT, Condition, ConditionOperator, condition_problems
 from tests.domain.builders import condition
 from tests.domain.test_targeting import GARBAGE, NAN, NOON, NOON_MS, VALUES, short
 
@@ -185,6 +188,67 @@ def test_only_the_beginning_of_a_long_text_is_searched() -> None:
     contains = predicate(condition("it", "CONTAINS", "x"))
     assert contains({"it": "." * (MAX_SEARCHED - 1) + "x"})
     assert not contains({"it": "." * MAX_SEARCHED + "x"})
+
+
+LIST_OPERATORS = ["ANY_OF", "EQUALS", "ANY_OF_IGNORE_CASE", "CONTAINS", "STARTS_WITH", "ENDS_WITH"]
+
+
+@pytest.mark.parametrize("operator", [*LIST_OPERATORS, *sorted(each.value for each in NEGATIVE)])
+def test_only_the_first_elements_of_a_long_list_count(operator: str) -> None:
+    """So that no context, however long, holds up those who ask for thousands of features."""
+    matches = predicate(condition("it", operator, "x"))
+    when_named = operator in LIST_OPERATORS
+    assert matches({"it": [""] * (MAX_ELEMENTS - 1) + ["x"]}) is when_named
+    assert matches({"it": [""] * MAX_ELEMENTS + ["x"]}) is not when_named
+    assert matches({"it": [{}, [], 1, True, None, "x"]}) is when_named
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """What the thread consumes for it five times, at best."""
+
+    def once() -> float:
+        before = time.thread_time()
+        for _ in range(5):
+            work()
+        return time.thread_time() - before
+
+    return min(once() for _ in range(3))
+
+
+@pytest.mark.parametrize("element", ["", "ß" * 9, 7, True, []], ids=repr)
+@pytest.mark.parametrize("operator", ConditionOperator)
+def test_more_elements_than_count_cost_nothing(operator: ConditionOperator, element: Json) -> None:
+    """Sixteen times the elements beyond those that count take no more CPU, which four times leaves room for."""
+    matches = predicate(Condition("it", operator, VALUES[operator]))
+    few, many = ({"it": [element] * (MAX_ELEMENTS * factor)} for factor in (1, 16))
+    assert cpu_seconds(lambda: matches(many)) < 4 * cpu_seconds(lambda: matches(few)) + 0.0005
+
+
+@pytest.mark.parametrize("operator", sorted(each.value for each in ConditionOperator if each.value != "CONTAINS"))
+def test_a_text_too_long_to_be_a_value_costs_nothing(operator: str) -> None:
+    """A text of 200,000 characters takes no more CPU than one of 2,000: it is compared without being read."""
+    matches = predicate(Condition("it", ConditionOperator(operator), VALUES[ConditionOperator(operator)]))
+    few, many = ({"it": "ẞ" * length} for length in (2_000, 200_000))
+    assert cpu_seconds(lambda: matches(many)) < 4 * cpu_seconds(lambda: matches(few)) + 0.0005
+
+
+def test_folding_makes_no_text_shorter() -> None:
+    """By which a text longer than every folded value is known to equal none; one that grows to their length does."""
+    assert all(chr(code).casefold() for code in range(sys.maxunicode + 1))
+    matches = predicate(condition("it", "ANY_OF_IGNORE_CASE", "ΐ" * MAX_TEXT))
+    assert matches({"it": "ΐ" * MAX_TEXT})
+    assert matches({"it": "ΐ".casefold() * MAX_TEXT})
+    assert not matches({"it": "ΐ".casefold() * MAX_TEXT + "x"})
+    assert not matches({"it": "ΐ" * (MAX_TEXT + 1)})
+
+
+@pytest.mark.parametrize("operator", ["BEFORE", "AFTER"])
+def test_a_date_is_read_up_to_a_hundred_characters(operator: str) -> None:
+    """What is longer is no date, even where it begins as one."""
+    matches = predicate(condition("it", operator, "2020-01-01" if operator == "AFTER" else "2030-01-01"))
+    date = "2026-11-24T12:00:00."
+    assert matches({"it": date.ljust(100, "0")})
+    assert not matches({"it": date.ljust(101, "0")})
 
 
 def test_pre_releases_are_ordered_as_semver_orders_them() -> None:
