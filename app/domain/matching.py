@@ -135,7 +135,7 @@ def _contains(values: tuple[Json, ...]) -> Callable[[Json], bool]:
 
     def matches(actual: Json) -> bool:
         # All texts as one, so that a long list of them is searched as fast as one long text.
-        text = _BETWEEN.join(text[:MAX_SEARCHED] for text in _texts(actual))[:MAX_SEARCHED]
+        text = _BETWEEN.join([text[:MAX_SEARCHED] for text in _texts(actual)])[:MAX_SEARCHED]
         return any(part in text for part in parts)
 
     return matches
