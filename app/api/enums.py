@@ -48,8 +48,10 @@ _described(
         "VERSION_EQUALS": "The attribute is the same version as the value; 1.2 and 1.2.0 are.",
         "VERSION_LESS_THAN": "The attribute is an earlier version than the value; a pre-release is before its release.",
         "VERSION_GREATER_THAN": "The attribute is a later version than the value.",
-        "BEFORE": "The attribute is a date before the value: ISO 8601 in at most 100 characters, or milliseconds since 1970.",
-        "AFTER": "The attribute is a date after the value: ISO 8601 in at most 100 characters, or milliseconds since 1970.",
+        "BEFORE": "The attribute is a date before the value: ISO 8601, of at most 100 characters, or milliseconds "
+        "since 1970.",
+        "AFTER": "The attribute is a date after the value: ISO 8601, of at most 100 characters, or milliseconds "
+        "since 1970.",
         "EXISTS": "The context has the attribute, and it is not null.",
         "NOT_EXISTS": "The context lacks the attribute, or it is null.",
     },

@@ -88,7 +88,7 @@ class ReleaseRuleExplanation:
 
     rule: ReleaseRule = plain("The rule.")
     in_environment: bool = plain("Whether it is for the environment.")
-    conditions: list[ConditionExplanation] = plain("Each of its conditions.")
+    conditions: list[ConditionExplanation] = plain("Each of its conditions; none of a rule for other environments.")
     matches: bool = plain("Whether it admits the context, once its phase is released.")
 
 
@@ -108,7 +108,9 @@ class RuleExplanation:
 
     rule: TargetingRule = plain("The rule.")
     outcome: explanation.RuleOutcome = plain("What became of it.")
-    conditions: list[ConditionExplanation] = plain("Each of its conditions.")
+    conditions: list[ConditionExplanation] = plain(
+        "Each of its conditions; none of a rule for other environments or one that was not reached."
+    )
     unit_percentage: float | None = plain(
         "Where the unit stands from 0 to 100: it is within every larger pass percentage. Null without a targetingKey."
     )

@@ -137,7 +137,7 @@ class Query:
         """See `domain.evaluation.evaluate_feature`."""
         return evaluate_feature(*await _asked(info, feature_key, environment, context))
 
-    @query(evaluations.Explanation, "Why a context gets what it gets: every phase, rule and condition.")
+    @query(evaluations.Explanation, "Why a context gets what it gets: every phase, rule and condition looked at.")
     async def explain(
         self,
         info: Info,

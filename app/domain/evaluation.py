@@ -48,6 +48,23 @@ def targeting_key(context: Context) -> str | None:
     return key if isinstance(key, str) and key else None
 
 
+def evaluation_of(
+    spec: FeatureSpec, index: int | None, is_static: bool, release: Release | None, phase: ReleasePhase | None
+) -> Evaluation:
+    """What the rule of a spec at an index gives (none: the default value), where a phase admitted the context or none.
+
+    It is static where nothing depends on the context.
+    """
+    release_id = release.id if release and phase else None
+    phase_name = phase.name if phase else None
+    if index is None:
+        reason = Reason.STATIC if is_static else Reason.DEFAULT
+        return Evaluation(spec.default_value, None, reason, release_id, phase_name)
+    rule = spec.rules[index]
+    reason = Reason.TARGETING_MATCH if rule.pass_percentage >= 100 else Reason.SPLIT
+    return Evaluation(rule.value, rule.name, reason, release_id, phase_name)
+
+
 class _SpecPlan:
     """A spec in one environment: which rule decides?"""
 
@@ -56,7 +73,7 @@ class _SpecPlan:
         self._feature_key = feature_key
         self._rules = tuple(
             (index, all_of(rule.conditions), threshold(rule.pass_percentage))
-            for index, rule in _rules_in(spec, environment)
+            for index, rule in rules_in(spec, environment)
         )
 
     def first_rule(self, context: Context) -> int | None:
@@ -77,15 +94,9 @@ class _SpecPlan:
 
     def evaluation(self, index: int | None, release: Release | None, phase: ReleasePhase | None) -> Evaluation:
         """What the rule at an index gives, where a release has released phases and one of them admitted the context."""
-        release_id = release.id if release and phase else None
-        phase_name = phase.name if phase else None
-        if index is not None:
-            rule = self._spec.rules[index]
-            reason = Reason.TARGETING_MATCH if rule.pass_percentage >= 100 else Reason.SPLIT
-            return Evaluation(rule.value, rule.name, reason, release_id, phase_name)
         # Once a phase is released who gets which spec depends on the context: no value is the same for all.
-        reason = Reason.DEFAULT if self._rules or release else Reason.STATIC
-        return Evaluation(self._spec.default_value, None, reason, release_id, phase_name)
+        is_static = not self._rules and release is None
+        return evaluation_of(self._spec, index, is_static, release, phase)
 
 
 class Plan(Generic[T]):
@@ -131,15 +142,18 @@ def state_in(feature: Feature, latest: Release | None, environment: str) -> byte
 
 
 def _spec_state(spec: FeatureSpec, environment: str) -> list[Json]:
-    return [[rule for _, rule in _rules_in(spec, environment)], spec.default_value]
+    return [[rule for _, rule in rules_in(spec, environment)], spec.default_value]
 
 
-def _rules_in(spec: FeatureSpec, environment: str) -> list[tuple[int, TargetingRule]]:
-    """The rules that apply in an environment, and their places in the spec."""
+def rules_in(spec: FeatureSpec, environment: str) -> list[tuple[int, TargetingRule]]:
+    """The rules by which somebody in an environment may get a value, and their places in the spec.
+
+    A rule that no unit can pass is none of them: nothing would come of looking at its conditions.
+    """
     return [
         (index, rule)
         for index, rule in enumerate(spec.rules)
-        if not rule.environments or environment in rule.environments
+        if threshold(rule.pass_percentage) > 0 and (not rule.environments or environment in rule.environments)
     ]
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from app.domain.comparing import Json
-from app.domain.evaluation import Evaluation, evaluate_feature, released_rules, targeting_key
+from app.domain.evaluation import Evaluation, evaluation_of, released_rules, rules_in, targeting_key
 from app.domain.features import BUCKETS, Feature, FeatureSpec, TargetingRule, bucket, threshold
 from app.domain.matching import predicate
 from app.domain.pipelines import ReleaseRule
@@ -51,7 +51,7 @@ class ConditionExplanation(Struct, frozen=True):
 
 
 class ReleaseRuleExplanation(Struct, frozen=True):
-    """A release rule of a phase, and whether it admits the context."""
+    """A release rule of a phase, and whether it admits the context. One for other environments has no conditions."""
 
     rule: ReleaseRule
     in_environment: bool
@@ -81,7 +81,10 @@ class PhaseExplanation(Struct, frozen=True):
 
 
 class RuleExplanation(Struct, frozen=True):
-    """A targeting rule of the deciding spec. `unit_percentage` is where the unit stands between 0 and 100."""
+    """A targeting rule of the deciding spec. `unit_percentage` is where the unit stands between 0 and 100.
+
+    The conditions are those that were looked at: of a rule for other environments, or one not reached, there are none.
+    """
 
     rule: TargetingRule
     outcome: RuleOutcome
@@ -114,13 +117,15 @@ def explain(feature: Feature, latest: Release | None, environment: str, context:
     else:
         deciding, spec = DecidingSpec.AFTER, release.change.after
     rules = _rules(spec, feature.key, environment, look)
-    evaluation = evaluate_feature(feature, latest, environment, context)
+    matched = next((at for at, each in enumerate(rules) if each.outcome is RuleOutcome.MATCHED), None)
+    is_static = not rules_in(spec, environment) and not any(released_rules(p.phase, environment) for p in phases)
+    phase = admitting.phase if admitting else None
+    evaluation = evaluation_of(spec, matched, is_static, release, phase)
     sentences = [
         *_release_sentences(release, admitting, phases, environment),
         *(_rule_sentence(each) for each in rules if each.outcome not in _UNSAID),
         _value_sentence(evaluation, rules),
     ]
-    phase = admitting.phase if admitting else None
     return Explanation(evaluation, deciding, release, phase, phases, rules, " ".join(sentences))
 
 
@@ -150,10 +155,12 @@ class _Look:
 
 
 def _phase(phase: ReleasePhase, environment: str, look: _Look) -> PhaseExplanation:
-    rules = tuple(
-        ReleaseRuleExplanation(rule, environment in rule.environments, look.at(rule.conditions)) for rule in phase.rules
-    )
-    return PhaseExplanation(phase, rules)
+    explained: list[ReleaseRuleExplanation] = []
+    for rule in phase.rules:
+        in_environment = environment in rule.environments
+        conditions = look.at(rule.conditions) if in_environment else ()
+        explained.append(ReleaseRuleExplanation(rule, in_environment, conditions))
+    return PhaseExplanation(phase, tuple(explained))
 
 
 def _rules(spec: FeatureSpec, feature_key: str, environment: str, look: _Look) -> tuple[RuleExplanation, ...]:
@@ -162,18 +169,20 @@ def _rules(spec: FeatureSpec, feature_key: str, environment: str, look: _Look) -
     unit = targeting_key(look.context)
     place = None if unit is None else bucket(feature_key, unit)
     for rule in spec.rules:
-        conditions = look.at(rule.conditions)
-        outcome = RuleOutcome.NOT_REACHED if is_decided else _outcome(rule, conditions, environment, place)
-        is_decided = is_decided or outcome is RuleOutcome.MATCHED
+        conditions: tuple[ConditionExplanation, ...] = ()
+        if is_decided:
+            outcome = RuleOutcome.NOT_REACHED
+        elif rule.environments and environment not in rule.environments:
+            outcome = RuleOutcome.OTHER_ENVIRONMENT
+        else:
+            conditions = look.at(rule.conditions)
+            outcome = _outcome(rule, conditions, place)
+            is_decided = outcome is RuleOutcome.MATCHED
         explained.append(RuleExplanation(rule, outcome, conditions, None if place is None else place * 100 / BUCKETS))
     return tuple(explained)
 
 
-def _outcome(
-    rule: TargetingRule, conditions: tuple[ConditionExplanation, ...], environment: str, place: int | None
-) -> RuleOutcome:
-    if rule.environments and environment not in rule.environments:
-        return RuleOutcome.OTHER_ENVIRONMENT
+def _outcome(rule: TargetingRule, conditions: tuple[ConditionExplanation, ...], place: int | None) -> RuleOutcome:
     if not all(each.matches for each in conditions):
         return RuleOutcome.CONDITION_FAILED
     if threshold(rule.pass_percentage) >= BUCKETS:

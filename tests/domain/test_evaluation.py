@@ -48,7 +48,7 @@ UNIT: Context = {"targetingKey": "user-1", "plan": "pro"}
         (spec(1, rule(2, FREE, name="a"), rule(3, name="b")), UNIT, Evaluation(3, "b", Reason.TARGETING_MATCH)),
         (spec(1, rule(2, PRO, FREE)), UNIT, Evaluation(1, None, Reason.DEFAULT)),
         (spec(1, rule(2, percentage=99.99, name="a")), UNIT, Evaluation(2, "a", Reason.SPLIT)),
-        (spec(1, rule(2, percentage=0)), UNIT, Evaluation(1, None, Reason.DEFAULT)),
+        (spec(1, rule(2, percentage=0)), UNIT, Evaluation(1, None, Reason.STATIC)),
         (spec(1, rule(2, percentage=0), rule(3, name="b")), UNIT, Evaluation(3, "b", Reason.TARGETING_MATCH)),
         (spec(1, rule(2, environments=("staging",))), UNIT, Evaluation(1, None, Reason.STATIC)),
         (

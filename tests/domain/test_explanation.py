@@ -146,6 +146,22 @@ def test_every_outcome_of_a_rule_is_told() -> None:
     assert without.rules[2].unit_percentage is None
 
 
+def test_only_conditions_that_were_looked_at_are_listed() -> None:
+    """Rules for elsewhere and rules that were not reached have none; a phase's rules for elsewhere have none either."""
+    everything = spec(
+        False,
+        rule(True, PRO, environments=("staging",), name="elsewhere"),
+        rule(True, BETA, percentage=0, name="nobody"),
+        rule(True, PRO, BETA, name="all"),
+        rule(True, PRO, name="late"),
+    )
+    found = asked(None, {"plan": "pro", "beta": True}, created=everything)
+    assert outcomes(found) == ["OTHER_ENVIRONMENT", "NO_TARGETING_KEY", "MATCHED", "NOT_REACHED"]
+    assert [len(each.conditions) for each in found.rules] == [0, 1, 2, 0]
+    release = started(phase("canary"), phase("elsewhere", environment="staging"))
+    assert [len(each.rules[0].conditions) for each in asked(release, {}).phases] == [1, 0]
+
+
 def test_a_unit_within_a_percentage_is_told_where_it_stands() -> None:
     """The place of a unit is the one that pass percentages go by: it is below the percentage exactly when it passes."""
     for key in ("a", "b", "c", "d"):
