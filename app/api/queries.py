@@ -15,7 +15,7 @@ from app.api.fields import argument, query
 from app.api.scalars import JSON
 from app.domain.access import Principal
 from app.domain.audit import AuditEntry
-from app.domain.comparing import Json
+from app.domain.comparing import Json, is_finite
 from app.domain.environments import Environment
 from app.domain.evaluation import Evaluation, evaluate_feature
 from app.domain.explanation import Explanation, explain
@@ -209,6 +209,8 @@ async def _asked(
         raise bad_input("Give a JSON object of attributes.", "context")
     if not isinstance(attributes.get("targetingKey"), str | None):
         raise bad_input("Give targetingKey as a string.", "context")
+    if not is_finite(attributes):
+        raise bad_input("Use finite numbers.", "context")
     if len(msgspec.json.encode(attributes)) > services.settings.max_context_bytes:
         raise bad_input(f"Give at most {services.settings.max_context_bytes} bytes as JSON.", "context")
     feature = await services.features.by_key(feature_key)

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from math import isfinite
 from typing import Any, TypeAlias
 
 Json: TypeAlias = Any
@@ -19,6 +20,20 @@ _NO_PRE_RELEASE = ((2, 0, ""),)
 def is_number(value: Json) -> bool:
     """Whether it is a finite number. (In Python true is one; in JSON it is not.)"""
     return isinstance(value, int | float) and not isinstance(value, bool) and value - value == 0
+
+
+def is_finite(value: Json) -> bool:
+    """Whether every number in a value of any depth is finite, as JSON's are: in `1e999` one is not."""
+    waiting: list[Json] = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+        elif isinstance(found, float) and not isfinite(found):
+            return False
+    return True
 
 
 def version_of(value: Json) -> Version | None:

@@ -103,6 +103,21 @@ async def test_a_targeting_key_is_a_string(api: Api) -> None:
     assert "targetingKey" in error["message"]
 
 
+@ON_SQLITE
+async def test_a_number_is_finite(api: Api) -> None:
+    """An infinite number, which GraphQL can write and JSON cannot carry, is refused wherever it stands."""
+    await make_environments(api.services)
+    await make_feature(api.services)
+    for context in ("{n: 1e999}", "{n: -1e999}", "{n: [{m: 1e999}]}"):
+        for asked in ("evaluate", "explain"):
+            shown = "value" if asked == "evaluate" else "text"
+            error = await api.error(
+                f'{{ {asked}(featureKey: "checkout", environment: "production", context: {context}) {{ {shown} }} }}'
+            )
+            assert error["extensions"] == {"code": "BAD_USER_INPUT", "argument": "context"}
+            assert error["message"] == "context: Use finite numbers."
+
+
 async def test_a_release_under_way_makes_no_value_static(api: Api) -> None:
     """Who gets which spec depends on the context then, so a client must not take the value for everybody's."""
     query = """{ evaluate(featureKey: "checkout", environment: "production", context: {}) { reason } }"""
