@@ -7,7 +7,7 @@ import asyncio
 import gc
 import gzip
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,14 +15,18 @@ import httpx
 import msgspec
 import pytest
 import pytest_asyncio
+from msgspec import structs
 from pydantic import SecretStr
 
 from app.domain.evaluation import Plan
 from app.domain.features import FeatureKind, FeatureSpec, spec_problems
+from app.domain.matching import MAX_ELEMENTS
 from app.domain.targeting import ConditionOperator
+from app.ofrep.endpoints import decided
 from app.ofrep.requests import context_of
 from app.services import open_services
 from app.settings import Settings
+from app.snapshot import EnvironmentView, Served
 from tests.api.serving import serving
 from tests.domain.builders import ENVIRONMENTS, SUBMITTER, condition, evaluated, feature, phase, rule, spec
 from tests.ofrep.calling import ANN, FLAGS, Application, application, body_of, serves
@@ -378,3 +382,57 @@ async def test_what_is_nested_is_not_looked_into() -> None:
     for operator in Op:
         expected = operator in (Op.EXISTS, Op.NONE_OF, Op.NONE_OF_IGNORE_CASE, Op.NOT_EQUALS)
         assert evaluated(demanding(operator, 50), "production", ANN | {"a": deep}).value is expected, operator
+
+
+# --- and whom it holds up ---------------------------------------------------------------------------------------------
+
+FOLDING = spec(False, rule(True, condition("a", "NONE_OF_IGNORE_CASE", "straße")))
+LONG = ANN | {"a": ["STRASS"] * MAX_ELEMENTS}
+
+
+def many(decides: FeatureSpec) -> dict[str, Served[object]]:
+    """A thousand features of one spec, as they are served; each gives its value."""
+    made = [structs.replace(feature(decides), key=f"f{n:04}") for n in range(1_000)]
+    return {each.key: Served(each, None, lambda _, found: found.value) for each in made}
+
+
+async def turns_during(work: Awaitable[object]) -> int:
+    """How often another task has its turn until the work is done."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    other = asyncio.create_task(count())
+    await asyncio.sleep(0)
+    await work
+    other.cancel()
+    return turns
+
+
+async def test_who_takes_long_gives_way_to_others() -> None:
+    """Others have their turns while a thousand features look at a long list, and none is needed for a short one."""
+    plans = EnvironmentView("production", many(FOLDING)).plans
+    assert await turns_during(decided(plans, LONG)) > 2
+    assert await turns_during(decided(plans[:50], ANN)) == 0
+
+
+async def test_what_changes_meanwhile_is_of_the_next_answer() -> None:
+    """An answer that gave way to a change tells what was before it, in all features: as its version says."""
+    served = many(FOLDING)
+    view = EnvironmentView("production", served)
+    version, plans = view.version, view.plans
+
+    async def change() -> None:
+        for key, other in many(spec(False)).items():
+            served[key] = other
+            view.follow(key, "fea_1.2")
+
+    changing = asyncio.create_task(change())
+    assert await decided(plans, LONG) == [True] * 1_000
+    assert changing.done()
+    assert view.version != version
+    assert await decided(view.plans, LONG) == [False] * 1_000
