@@ -173,6 +173,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     """
 
     transport: Any
+    _flows = True
 
     def handle_connect(self, event: Request) -> None:
         """Begin, and let the application write frames that it has made already (see `write_frame`)."""
@@ -187,10 +188,20 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
         What a thousand sockets are told alike is framed once, and needs neither a coroutine nor a message for each.
         """
-        if not self.writable.is_set() or self.conn.state is not State.OPEN or self.transport.is_closing():
-            return False
-        self.transport.write(frame)
-        return True
+        if self._flows and self.conn.state is State.OPEN:
+            self.transport.write(frame)
+            return True
+        return False
+
+    def pause_writing(self) -> None:
+        """The peer does not read."""
+        self._flows = False
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._flows = True
+        super().resume_writing()
 
     def handle_ping(self) -> None:
         """Answer a ping, if there is somebody to read it."""

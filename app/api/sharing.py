@@ -159,8 +159,9 @@ class Group(ABC, Generic[Source]):
     async def _tell_all(self, payload: str, is_news_to: Callable[[Member], bool]) -> None:
         """Tell every member to whom it is news; those whose socket does not take it now go on by themselves."""
         frames: dict[str, bytes] = {}
-        for number, member in enumerate(list(self._members), 1):
-            if member in self._members and is_news_to(member):
+        members = self._members
+        for number, member in enumerate(list(members), 1):
+            if member in members and is_news_to(member):
                 try:
                     rest = member.tell_now(payload, frames)
                 except Gone:

@@ -100,16 +100,17 @@ class Repository(Generic[Value]):
         if value is not None and body == document.body:
             self._read.move_to_end(document.id)
             return value
-        if body is not None:
-            del self._read[document.id]
-            self._read_characters -= len(body)
         value = self._value(document)
+        self._remember(document, value)
+        return value
+
+    def _remember(self, document: Document, value: Value) -> None:
+        body, _ = self._read.pop(document.id, ("", None))
         self._read[document.id] = document.body, value
-        self._read_characters += len(document.body)
+        self._read_characters += len(document.body) - len(body)
         while self._read_characters > _REMEMBERED_CHARACTERS:
             _, (body, _) = self._read.popitem(last=False)
             self._read_characters -= len(body)
-        return value
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, Value]:
         """Those of the ids that exist, by id."""
@@ -129,11 +130,17 @@ class Repository(Generic[Value]):
 
     async def add(self, value: Value) -> None:
         """Store a new value. Raises `DuplicateKey` if its id or a unique key is taken."""
-        await self._collection.insert(self._document(value))
+        document = self._document(value)
+        await self._collection.insert(document)
+        self._remember(document, value)
 
     async def save(self, value: Value) -> bool:
         """Put the next revision of a value in the place of the one before; False if that is no longer stored."""
-        return await self._collection.replace(self._document(value), expected_revision=value.revision - 1)
+        document = self._document(value)
+        is_saved = await self._collection.replace(document, expected_revision=value.revision - 1)
+        if is_saved:
+            self._remember(document, value)
+        return is_saved
 
     async def remove(self, value: Value) -> bool:
         """Delete a value at its revision; False if that is no longer the one stored."""
