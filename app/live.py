@@ -170,6 +170,10 @@ class Watcher:
             self._offered.clear()
             await self._offered.wait()
 
+    def take_waiting(self) -> Release | None:
+        """The next changed release if one waits in memory."""
+        return self._pending.popleft() if self._pending else None
+
     @property
     def has_waiting(self) -> bool:
         """Whether something waits, in memory or on record."""

@@ -13,7 +13,7 @@ import asyncio
 import sys
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Sequence
 from contextlib import AbstractContextManager, aclosing, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -46,6 +46,8 @@ ABORT = "slipway.abort"
 
 # Sockets that are written to before others have their turn.
 _AT_A_TIME = 100
+# Events of one release that are written to a socket together.
+_TOGETHER = 16
 _RETRY_SECONDS = 1.0
 
 
@@ -72,18 +74,23 @@ class Member:
         """Send an event, waiting for the socket. Raises `Gone`."""
         await self._send(f"{self._head}{payload}}}")
 
-    def tell_now(self, payload: str, frames: dict[str, bytes]) -> Coroutine[Any, Any, None] | None:
-        """Send an event if the socket takes it at once; otherwise gives the rest of sending it. Raises `Gone`.
+    def tell_now(self, payloads: Sequence[str], frames: dict[str, bytes]) -> Coroutine[Any, Any, None] | None:
+        """Send events if the socket takes them at once; otherwise gives the rest of sending them. Raises `Gone`.
 
-        `frames` keeps what was made for others: most operations have the same few ids.
+        `frames` keeps what was made for others who are told the same: most operations have the same few ids.
         """
         if self._write_frame is not None:
             frame = frames.get(self._head)
             if frame is None:
-                frame = frames[self._head] = _text_frame(f"{self._head}{payload}}}")
+                frame = b"".join(_text_frame(f"{self._head}{payload}}}") for payload in payloads)
+                frames[self._head] = frame
             if self._write_frame(frame):
                 return None
-        return begun(self._send(f"{self._head}{payload}}}"))
+        return begun(self._tell_each(payloads))
+
+    async def _tell_each(self, payloads: Sequence[str]) -> None:
+        for payload in payloads:
+            await self.tell(payload)
 
     async def complete(self) -> None:
         """Send that no more events come. Raises `Gone`."""
@@ -156,16 +163,19 @@ class Group(ABC, Generic[Source]):
             except Exception:  # whatever it is, the next change must be told
                 log.exception("change not told", release=release.id)
 
-    async def _tell_all(self, payload: str, is_news_to: Callable[[Member], bool]) -> None:
-        """Tell every member to whom it is news; those whose socket does not take it now go on by themselves."""
-        frames: dict[str, bytes] = {}
+    async def _tell_all(self, payloads: Sequence[str], news: Callable[[Member], int]) -> None:
+        """Tell every member as many of the last of these events as are `news` to it; whose socket does not take them
+        now goes on by itself.
+        """
         members = self._members
+        frames: dict[int, dict[str, bytes]] = {}  # by the number of events
         for number, member in enumerate(list(members), 1):
-            if member in members and is_news_to(member):
+            if member in members and (count := news(member)):
+                told = payloads if count == len(payloads) else payloads[-count:]
                 try:
-                    rest = member.tell_now(payload, frames)
+                    rest = member.tell_now(told, frames.setdefault(count, {}))
                 except Gone:
-                    self._members.pop(member, None)
+                    members.pop(member, None)
                 else:
                     if rest is not None:
                         self._fall_behind(member, rest)
@@ -249,12 +259,17 @@ class EventGroup(Group[EventsOf]):
     async def take(self, release: Release) -> None:
         """See `Group.take`."""
         self._note(release)
-        for event in release.history[self._told_until :]:
-            self._told_until = event.sequence
+        # Later ones that wait already have all that this one has: what comes fast is told together.
+        while (following := self._watcher.take_waiting()) is not None:
+            self._note(following)
+        newest = self._newest
+        assert newest is not None, "it has just been noted"
+        while events := newest.history[self._told_until : self._told_until + _TOGETHER]:
+            self._told_until = events[-1].sequence
             if self._members:
-                payload = await self._render(RecordedEvent(release, event))
-                await self._tell_all(payload, partial(_is_next, sequence=event.sequence))
-        if release.is_over:
+                payloads = [await self._render(RecordedEvent(newest, event)) for event in events]
+                await self._tell_all(payloads, partial(_unseen, until=self._told_until, most=len(events)))
+        if newest.is_over:
             for member in list(self._members):
                 self._end(member)
             self._close_if_empty()
@@ -313,7 +328,7 @@ class ReleasesGroup(Group[MatchingReleases]):
                 missed[release.id] = None
             if self._members:
                 payload = await self._render(release)
-                await self._tell_all(payload, lambda member: member.hears is None or member.hears(release))
+                await self._tell_all([payload], lambda member: member.hears is None or member.hears(release))
         if not self._watcher.has_waiting:
             self._is_idle = True
             for member in self._particular:
@@ -385,12 +400,13 @@ def _text_frame(text: str) -> bytes:
     return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
-def _is_next(member: Member, sequence: int) -> bool:
-    """Whether an event is news to a member, which then has seen it."""
-    if member.seen >= sequence:
-        return False
-    member.seen = sequence
-    return True
+def _unseen(member: Member, until: int, most: int) -> int:
+    """How many of the last events up to a sequence a member has not seen, which then has."""
+    count = min(until - member.seen, most)
+    if count <= 0:
+        return 0
+    member.seen = until
+    return count
 
 
 async def _until_gone(sending: Coroutine[Any, Any, None]) -> None:
