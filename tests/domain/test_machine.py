@@ -12,6 +12,7 @@ be late by days or lost for good.
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 from hypothesis import settings
@@ -23,7 +24,7 @@ from app.domain import transitions
 from app.domain.access import SYSTEM, Actor, Principal, Role
 from app.domain.available import available_actions
 from app.domain.commands import Command
-from app.domain.evaluation import Evaluation, evaluate_feature
+from app.domain.evaluation import Evaluation, Plan, evaluate_feature
 from app.domain.features import Feature, FeatureKind
 from app.domain.matching import all_of
 from app.domain.pipelines import Phase, Pipeline, ReleaseRule
@@ -120,6 +121,17 @@ def baked(release: Release, phase: ReleasePhase, machine: "ReleaseMachine") -> t
     return total + (machine.now - since if since else ZERO)
 
 
+_all_of = lru_cache(maxsize=1_000)(all_of)
+
+
+@lru_cache(maxsize=1_000)
+def _given(feature_key: str, is_after: bool, number: int) -> Evaluation:
+    """What a probe gets where the spec after, or before, is in force."""
+    place, context = PROBES[number]
+    asked = feature(CHANGE.after if is_after else CHANGE.before, FeatureKind.DYNAMIC_CONFIG)
+    return evaluate_feature(structs.replace(asked, key=feature_key), None, place, context)
+
+
 class ReleaseMachine(RuleBasedStateMachine):
     """One release of one feature, several people, and time."""
 
@@ -129,6 +141,9 @@ class ReleaseMachine(RuleBasedStateMachine):
         self.feature: Feature = feature(CHANGE.before, FeatureKind.DYNAMIC_CONFIG)
         self.seen: Release | None = None
         self.exposed: set[int] = set()
+        self.probed: Release | None = None
+        self.planned: Release | None = None
+        self.plans: dict[str, Plan[Evaluation]] = {}
         self.timers: dict[str, object] = {}
         self.answered: dict[str, tuple[Command, Principal, tuple[ReleaseEvent, ...]]] = {}
 
@@ -155,7 +170,11 @@ class ReleaseMachine(RuleBasedStateMachine):
 
     def evaluate(self, environment: str, context: Context) -> Evaluation:
         """What a context gets from the feature now."""
-        return evaluate_feature(self.feature, self.release, environment, context)
+        if self.planned is not self.release:
+            self.planned, self.plans = self.release, {}
+        if environment not in self.plans:
+            self.plans[environment] = Plan(self.feature, self.release, environment, lambda found: found)
+        return self.plans[environment].decide(context)
 
     # --- the moves
 
@@ -431,13 +450,16 @@ class ReleaseMachine(RuleBasedStateMachine):
     def exposure_only_grows_until_the_end(self) -> None:
         """Who got the change keeps it while the release is under way; then all have it, or none, exactly as before."""
         release = self.load()
+        if release is self.probed:  # a refused action has changed nothing
+            return
+        self.probed = release
         released = {e.phase_id for e in release.history if e.type is ReleaseEventType.PHASE_RELEASED}
         admitting = {
             number: phase.name
             for phase in reversed(release.phases)
             if phase.id in released
             for number, (place, context) in enumerate(PROBES)
-            if any(place in each.environments and all_of(each.conditions)(context) for each in phase.rules)
+            if any(place in each.environments and _all_of(each.conditions)(context) for each in phase.rules)
         }
         exposed = set(admitting)
         assert exposed >= self.exposed
@@ -447,8 +469,7 @@ class ReleaseMachine(RuleBasedStateMachine):
         if release.status is ReleaseStatus.COMPLETED:
             exposed = set(range(len(PROBES)))
         for number, (place, context) in enumerate(PROBES):
-            given = structs.replace(self.feature, created_spec=CHANGE.after if number in exposed else CHANGE.before)
-            expected = evaluate_feature(given, None, place, context)
+            expected = _given(self.feature.key, number in exposed, number)
             if number in exposed and not release.is_over:
                 expected = structs.replace(expected, release_id=release.id, phase_name=admitting[number])
             assert self.evaluate(place, context) == expected
