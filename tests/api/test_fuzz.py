@@ -36,7 +36,7 @@ from websockets.sync.client import connect
 from tests.api.fuzz_server import TOKEN, Figures
 from tests.api.serving import PROTOCOL, SCHEMA
 
-CASES = int(os.environ.get("SLIPWAY_FUZZ_CASES", "2000"))
+CASES = int(os.environ.get("SLIPWAY_FUZZ_CASES", "1400"))
 SEED = int(os.environ.get("SLIPWAY_FUZZ_SEED", "0"))
 MOST_BUSY_SECONDS = 0.25
 MOST_GROWTH_BYTES = 16 * 1024 * 1024

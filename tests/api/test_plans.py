@@ -34,7 +34,7 @@ from tests.conftest import Clock
 from tests.domain.builders import ADMIN, APPROVER, ON, phase, review, rule, spec
 
 CORE = schema._schema
-DOCUMENTS = 100
+DOCUMENTS = 60
 AWAITED = frozenset({"feature", "exposure"})  # what an event has that waits for the store
 WIDE = Limits(max_cost=1_000_000, max_aliases=10_000, max_fields=10_000, max_directives=10_000, max_tokens=100_000)
 
