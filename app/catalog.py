@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from msgspec import Struct, structs
 
+from app.announcing import Announcer
 from app.domain.access import Principal, Role, require_role
 from app.domain.commands import MAX_KEY
 from app.domain.environments import Environment, environment_name_problems, needs_pipeline
@@ -29,7 +30,6 @@ from app.domain.problems import (
 )
 from app.domain.releases import Release, SpecChange, spec_in_force
 from app.engine import ATTEMPTS, Clock, Contention, Engine, new_id, stand_back
-from app.live import Announcer
 from app.store.documents import DuplicateKey
 from app.store.repositories import Environments, Features, Pipelines, Releases
 

@@ -11,6 +11,7 @@ import structlog
 from msgspec import structs
 from ulid import ULID
 
+from app.announcing import Announcer
 from app.claims import Claims
 from app.domain.access import Actor, Principal
 from app.domain.commands import Command
@@ -19,7 +20,6 @@ from app.domain.pipelines import Pipeline
 from app.domain.problems import NotFound, Problem
 from app.domain.releases import Release, SpecChange
 from app.domain.transitions import Decision, act, settle, start
-from app.live import Announcer
 from app.store.documents import StoreUnavailable
 from app.store.repositories import Releases
 from app.timers import BakeTimers

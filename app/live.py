@@ -8,30 +8,26 @@ A release carries its whole history, so a watcher that is slow misses nothing: i
 """
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
 import structlog
-from msgspec import Struct
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.announcing import CHANNEL, Announcement, RedisAnnouncer
 from app.domain.problems import NotFound
 from app.domain.releases import Release, ReleaseEvent
-from app.store.documents import StoreUnavailable
 from app.store.repositories import ReleaseFilter, Releases
+from app.watching import Listed, Watcher
 
 log = structlog.get_logger()
 
-CHANNEL = "slipway:releases"
-_PATIENCE_SECONDS = 2.0
 _LISTEN_SECONDS = 10.0
-_RETRY_SECONDS = 1.0
-_PENDING = 64
 _PAGE = 100
 _REMEMBERED = 10_000
 # How far the clocks of two servers may differ before the poll could overlook a change.
@@ -39,15 +35,6 @@ _CLOCK_SKEW = timedelta(seconds=10)
 # A change bears the moment at which it was decided; that it may be on record much later, the wider look allows for.
 _WIDE = timedelta(minutes=2)
 _WIDE_EVERY_SECONDS = 15
-
-
-def connect(redis_url: str) -> Redis:
-    """A client that connects when first used and again whenever the connection drops.
-
-    It pings an idle connection, since a server that vanished without a word would be waited on for ever.
-    """
-    pool = ConnectionPool.from_url(redis_url, socket_connect_timeout=_PATIENCE_SECONDS, health_check_interval=5)
-    return Redis.from_pool(pool)
 
 
 class Lookback:
@@ -73,23 +60,6 @@ class Lookback:
         self._seen_until = begun
 
 
-class Announcement(Struct, frozen=True):
-    """Which release, feature or SDK key changed, and its revision now."""
-
-    id: str
-    revision: int
-
-
-class Announcer(Protocol):
-    """Tells everyone that a release has changed."""
-
-    async def announce(self, *releases: Release) -> None:
-        """Tell of changes that are on record. Never fails: the poll finds what was not announced."""
-
-    async def announce_other(self, id: str, revision: int) -> None:
-        """Tell likewise of a feature or an SDK key."""
-
-
 class Told(Protocol):
     """Is told of changes at once, and must not wait nor fail."""
 
@@ -98,86 +68,6 @@ class Told(Protocol):
 
     def other_changed(self, id: str) -> None:
         """A feature or an SDK key is new, or another."""
-
-
-class RedisAnnouncer:
-    """Announces on the Redis channel."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-
-    async def announce(self, *releases: Release) -> None:
-        """Publish each release's id and revision, in one round trip."""
-        await self._publish([Announcement(release.id, release.revision) for release in releases])
-
-    async def announce_other(self, id: str, revision: int) -> None:
-        """Publish id and revision."""
-        await self._publish([Announcement(id, revision)])
-
-    async def _publish(self, announcements: Sequence[Announcement]) -> None:
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for announcement in announcements:
-                        pipe.publish(CHANNEL, msgspec.json.encode(announcement))
-                    await pipe.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            ids = [announcement.id for announcement in announcements]
-            log.warning(
-                "change not announced, the poll will find it", ids=ids, error=str(error) or type(error).__name__
-            )
-
-
-class Watcher:
-    """Changed releases for one subscriber, in bounded memory.
-
-    Up to 64 wait as they were offered; beyond that only their ids are kept and each is read from the record in turn.
-    """
-
-    def __init__(self, releases: Releases) -> None:
-        self._releases = releases
-        self._pending: deque[Release] = deque()
-        self._overflow: dict[str, None] = {}
-        self._offered = asyncio.Event()
-
-    def offer(self, release: Release) -> None:
-        """Queue a changed release."""
-        if self._overflow or len(self._pending) == _PENDING:
-            self._overflow.update(dict.fromkeys(waiting.id for waiting in self._pending))
-            self._overflow[release.id] = None
-            self._pending.clear()
-        else:
-            self._pending.append(release)
-        self._offered.set()
-
-    async def next(self) -> Release:
-        """The next changed release; waits for one, and for the store where it must be read."""
-        while True:
-            if self._pending:
-                return self._pending.popleft()
-            if self._overflow:
-                id = next(iter(self._overflow))
-                del self._overflow[id]  # before the read: a change that comes during it is queued anew
-                try:
-                    release = await self._releases.get(id)
-                except StoreUnavailable:
-                    self._overflow[id] = None
-                    await asyncio.sleep(_RETRY_SECONDS)
-                    continue
-                if release is not None:
-                    return release
-                continue
-            self._offered.clear()
-            await self._offered.wait()
-
-    def take_waiting(self) -> Release | None:
-        """The next changed release if one waits in memory."""
-        return self._pending.popleft() if self._pending else None
-
-    @property
-    def has_waiting(self) -> bool:
-        """Whether something waits, in memory or on record."""
-        return bool(self._pending or self._overflow)
 
 
 class Hub:
@@ -382,7 +272,7 @@ class Hub:
                 if listed.takes(release):
                     yield release
 
-    async def listing(self, listed: "Listed", watcher: Watcher) -> AsyncGenerator[Release, None]:
+    async def listing(self, listed: Listed, watcher: Watcher) -> AsyncGenerator[Release, None]:
         """Each matching release as it stands, the newest first, and what changed while they were read.
 
         The watcher must have watched since before. Raises `StoreUnavailable`.
@@ -400,45 +290,3 @@ class Hub:
             if not page.has_next:
                 return
             after = Releases.cursor(page.values[-1])
-
-
-class _Delivered(Struct, frozen=True):
-    """What a subscriber last saw of a release."""
-
-    revision: int
-    matched: bool
-    is_over: bool
-
-
-class Listed:
-    """What a list of releases holds: which changes are news to it."""
-
-    def __init__(self, filter: ReleaseFilter) -> None:
-        self.filter = filter
-        self._delivered: dict[str, _Delivered] = {}
-
-    def copy(self) -> "Listed":
-        """Another that holds the same."""
-        other = Listed(self.filter)
-        other._delivered = dict(self._delivered)
-        return other
-
-    def takes(self, release: Release) -> bool:
-        """Whether to deliver a release: it is newer than what was, and it matches, or did until now."""
-        before = self._delivered.get(release.id)
-        matches = self.filter.admits(release)
-        if before is not None and before.revision >= release.revision:
-            return False
-        if not matches and not (before is not None and before.matched):
-            return False
-        self._delivered.pop(release.id, None)  # the dict keeps the order of delivery
-        self._delivered[release.id] = _Delivered(release.revision, matches, release.is_over)
-        if len(self._delivered) > 2 * _REMEMBERED:
-            self._forget()
-        return True
-
-    def _forget(self) -> None:
-        """Let go of releases that are over, the oldest first: nothing changes those again."""
-        over = [id for id, seen in self._delivered.items() if seen.is_over]
-        for id in over[:_REMEMBERED]:
-            del self._delivered[id]

@@ -9,7 +9,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from app.api.sharing import ABORT, WRITE_FRAME
+from app.api.members import ABORT, WRITE_FRAME
 
 MAX_HEAD_BYTES = 64 * 1024  # and of what follows a piece of a body without being one: framing, or trailers
 MAX_HEADERS = 100

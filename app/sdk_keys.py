@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 import structlog
 
 from app import credentials
+from app.announcing import Announcer
 from app.domain.access import Principal, Role, require_role
 from app.domain.credentials import hash_of
 from app.domain.problems import ValidationFailed
 from app.domain.sdk_keys import PREFIX, SdkKey, sdk_key_problems
 from app.engine import Clock, new_id
-from app.live import Announcer
 from app.store.access import SdkKeys
 from app.store.documents import StoreUnavailable
 from app.store.repositories import Environments

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
+from app.announcing import connect as connect_live
 from app.audit import Auditor
 from app.catalog import Catalog
 from app.claims import Claims
 from app.engine import Clock, Engine, SystemClock
 from app.live import Hub
-from app.live import connect as connect_live
 from app.sdk_keys import SdkKeyRegister
 from app.settings import Settings
 from app.store import open_store

@@ -7,8 +7,8 @@ import asyncio
 import os
 import signal
 
+from app.announcing import RedisAnnouncer
 from app.domain.releases import Release
-from app.live import RedisAnnouncer
 from app.services import open_services
 from app.settings import Settings
 

@@ -17,10 +17,10 @@ from msgspec import structs
 from structlog.testing import capture_logs
 
 from app import claims, worker
+from app.announcing import CHANNEL, Announcement
 from app.claims import Claims
 from app.domain.releases import Release, SpecChange
 from app.domain.transitions import start
-from app.live import CHANNEL, Announcement
 from app.services import Services, open_services
 from app.settings import Settings
 from app.store.documents import Document

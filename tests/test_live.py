@@ -11,10 +11,10 @@ from typing import TypeVar
 import pytest
 from structlog.testing import capture_logs
 
+from app.announcing import CHANNEL, RedisAnnouncer
 from app.domain.problems import NotFound
 from app.domain.releases import Release, ReleaseAction, ReleaseEvent, ReleaseStatus
 from app.embedded import EmbeddedValkey
-from app.live import CHANNEL, RedisAnnouncer
 from app.services import Services, open_services
 from app.settings import Settings
 from app.store.documents import Collection

@@ -8,13 +8,13 @@ from itertools import permutations
 import pytest
 from msgspec import structs
 
+from app.announcing import CHANNEL
 from app.domain.comparing import Json
 from app.domain.evaluation import Evaluation
 from app.domain.features import Feature, FeatureKind
 from app.domain.releases import Release, ReleaseAction, ReleaseStatus
 from app.domain.targeting import Context
 from app.engine import new_id
-from app.live import CHANNEL
 from app.services import Services, open_services
 from app.settings import Settings
 from app.snapshot import EnvironmentView, Snapshot

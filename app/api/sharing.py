@@ -10,26 +10,23 @@ of its own, and joins them again: slow never means lost, and holds up nobody.
 """
 
 import asyncio
-import sys
-import types
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import AbstractContextManager, aclosing, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import msgspec
 import structlog
-from starlette.websockets import WebSocket, WebSocketDisconnect
-from websockets.frames import Frame, Opcode
 
 from app.api.context import not_found
+from app.api.members import Gone, Member, begun
 from app.api.subscriptions import EventsOf, MatchingReleases
 from app.api.types import RecordedEvent
 from app.domain.releases import Release
-from app.live import Hub, Listed, Watcher
+from app.live import Hub
 from app.store.documents import StoreUnavailable
 from app.store.repositories import Releases
+from app.watching import Listed, Watcher
 
 log = structlog.get_logger()
 
@@ -38,70 +35,11 @@ Source = TypeVar("Source", EventsOf, MatchingReleases)
 Render = Callable[[object], Awaitable[str]]
 """Executes the question for one event and encodes the answer: the payload of `next`."""
 
-WRITE_FRAME = "slipway.write_frame"
-"""The extension of a websocket's ASGI scope that writes a frame at once, if the peer reads: `(bytes) -> bool`."""
-
-ABORT = "slipway.abort"
-"""The extension that tears its connection off, whatever waits to be sent: `() -> None`."""
-
 # Sockets that are written to before others have their turn.
 _AT_A_TIME = 100
 # Events of one release that are written to a socket together.
 _TOGETHER = 16
 _RETRY_SECONDS = 1.0
-
-
-class Gone(Exception):
-    """The socket is closed."""
-
-
-class Member:
-    """One operation of one socket that shares its question with others."""
-
-    __slots__ = ("_ended", "_head", "_id", "_socket", "_write_frame", "catching_up", "hears", "seen")
-
-    def __init__(self, socket: WebSocket, id: str, ended: Callable[[], None]) -> None:
-        self._socket = socket
-        self._write_frame: Callable[[bytes], bool] | None = socket.scope["extensions"].get(WRITE_FRAME)
-        self._ended = ended
-        self._id = msgspec.json.encode(id).decode()
-        self._head = sys.intern(f'{{"id":{self._id},"type":"next","payload":')
-        self.seen = 0
-        self.hears: Callable[[Release], bool] | None = None
-        self.catching_up: asyncio.Task[None] | None = None
-
-    async def tell(self, payload: str) -> None:
-        """Send an event, waiting for the socket. Raises `Gone`."""
-        await self._send(f"{self._head}{payload}}}")
-
-    def tell_now(self, payloads: Sequence[str], frames: dict[str, bytes]) -> Coroutine[Any, Any, None] | None:
-        """Send events if the socket takes them at once; otherwise gives the rest of sending them. Raises `Gone`.
-
-        `frames` keeps what was made for others who are told the same: most operations have the same few ids.
-        """
-        if self._write_frame is not None:
-            frame = frames.get(self._head)
-            if frame is None:
-                frame = b"".join(_text_frame(f"{self._head}{payload}}}") for payload in payloads)
-                frames[self._head] = frame
-            if self._write_frame(frame):
-                return None
-        return begun(self._tell_each(payloads))
-
-    async def _tell_each(self, payloads: Sequence[str]) -> None:
-        for payload in payloads:
-            await self.tell(payload)
-
-    async def complete(self) -> None:
-        """Send that no more events come. Raises `Gone`."""
-        self._ended()
-        await self._send(f'{{"id":{self._id},"type":"complete"}}')
-
-    async def _send(self, text: str) -> None:
-        try:
-            await self._socket.send({"type": "websocket.send", "text": text})
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            raise Gone from None
 
 
 class Group(ABC, Generic[Source]):
@@ -396,10 +334,6 @@ class Groups:
         return group
 
 
-def _text_frame(text: str) -> bytes:
-    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
-
-
 def _unseen(member: Member, until: int, most: int) -> int:
     """How many of the last events up to a sequence a member has not seen, which then has."""
     count = min(until - member.seen, most)
@@ -412,31 +346,3 @@ def _unseen(member: Member, until: int, most: int) -> int:
 async def _until_gone(sending: Coroutine[Any, Any, None]) -> None:
     with suppress(Gone):
         await sending
-
-
-def begun(coroutine: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None] | None:
-    """Run a coroutine as far as it goes without waiting: None if that is its end, otherwise the rest of it."""
-    try:
-        awaited = coroutine.send(None)
-    except StopIteration:
-        return None
-    return _rest(coroutine, awaited)
-
-
-async def _rest(coroutine: Coroutine[Any, Any, None], awaited: object) -> None:
-    await _resumed(coroutine, awaited)
-
-
-@types.coroutine
-def _resumed(coroutine: Coroutine[Any, Any, None], awaited: object) -> Generator[Any, Any, None]:
-    """Hand on what the coroutine waits for, and to it what comes of that."""
-    try:
-        while True:
-            try:
-                sent = yield awaited
-            except BaseException as error:
-                awaited = coroutine.throw(error)
-            else:
-                awaited = coroutine.send(sent)
-    except StopIteration:
-        return

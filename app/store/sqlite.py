@@ -43,6 +43,8 @@ BUSY_SECONDS = 5.0
 IDS_PER_QUERY = 500
 # So few that a reader who comes meanwhile waits for milliseconds.
 CHANGES_PER_COMMIT = 64
+# For how long answers may wait for those that follow.
+_TOGETHER_SECONDS = 0.001
 
 
 class _Change(NamedTuple):
@@ -51,9 +53,6 @@ class _Change(NamedTuple):
     sql: str
     values: Values
     answer: Future[int]
-
-
-_TOGETHER_SECONDS = 0.001
 
 
 class _Question(NamedTuple):
