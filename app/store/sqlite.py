@@ -3,44 +3,32 @@
 A collection is a table: id, revision, one column for each declared key, body. Several processes may open the same file:
 it is in WAL mode, every change is one statement, and whoever comes second waits up to `BUSY_SECONDS`.
 
-Each store has one thread and one connection in it, so the event loop never waits for the disk. What is asked while the
-thread is at work is given to it together, in order: the way to a thread and back costs more than most answers. Changes
-that arrive together share one commit, since waiting for the disk is most of what a change costs. Each still is compared
-and set, and refused, on its own, and none is answered before that commit is on the disk.
+Each store has one thread and a connection in it, so the event loop never waits for the disk. What is asked while the
+thread is at work is given to it together, in order: the way to a thread and back costs more than most answers. Single
+documents that were read and are current are answered without it (see `current`). Changes that arrive together share one
+commit, since waiting for the disk is most of what a change costs. Each still is compared and set, and refused, on its
+own, and none is answered before that commit is on the disk.
 """
 
 import asyncio
-import os
 import sqlite3
 import time
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from app.store.documents import (
-    INDEXES,
-    Collection,
-    Document,
-    DuplicateKey,
-    Index,
-    Key,
-    Query,
-    StoreUnavailable,
-    declared_keys,
-    require_declared,
-    require_values,
-)
+from app.store.current import CurrentDocuments, Identity, identity
+from app.store.documents import INDEXES, Collection, DuplicateKey, Index, StoreUnavailable, declared_keys
+from app.store.tables import Table, Values, make_index, make_table
 
 Answer = TypeVar("Answer")
-Values: TypeAlias = tuple[Key | None, ...]
 
 BUSY_SECONDS = 5.0
-IDS_PER_QUERY = 500
 # So few that a reader who comes meanwhile waits for milliseconds.
 CHANGES_PER_COMMIT = 64
 # For how long answers may wait for those that follow.
@@ -90,9 +78,10 @@ class SqliteStore:
     def __init__(self, path: Path, indexes: Mapping[str, tuple[Index, ...]] = INDEXES) -> None:
         self._path = path.absolute()
         self._indexes = indexes
+        self.current = CurrentDocuments(self._path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self._file: Identity | None = None
         self._waiting: deque[_Change] = deque()
         self._committing = False
         self._closed = False
@@ -102,7 +91,7 @@ class SqliteStore:
 
     def collection(self, name: str) -> Collection:
         """The collection of that name, one of the declared ones."""
-        return SqliteCollection(self, name, declared_keys(name, self._indexes))
+        return Table(self, name, declared_keys(name, self._indexes))
 
     async def prepare(self) -> None:
         """Make the file, the tables, the columns and the indexes that are missing."""
@@ -117,6 +106,7 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        self.current.close()
         loop = asyncio.get_running_loop()
         if self._loop is loop:
             self._begin(loop)  # what was asked before is answered
@@ -157,6 +147,8 @@ class SqliteStore:
 
     def _end(self, answered: "list[_Answered]", loop: asyncio.AbstractEventLoop) -> None:
         _bring(answered)
+        if self._connection is not None and not self._closed:
+            self.current.watch()
         self._begin(loop)
 
     async def change(self, sql: str, values: Values) -> int:
@@ -231,7 +223,7 @@ class SqliteStore:
     def _connected(self, create: bool) -> sqlite3.Connection:
         # On Unix an open file can be deleted or moved away and still be written to: every change would be answered with
         # yes and be lost. So the file is compared with the one that was opened, each time.
-        if self._connection is not None and _identity(self._path) != self._file:
+        if self._connection is not None and identity(self._path) != self._file:
             self._disconnect()
         if self._connection is None:
             # Only `prepare` makes a file: a new, empty one in the place of one that vanished would hide the loss.
@@ -244,7 +236,7 @@ class SqliteStore:
             except BaseException:
                 connection.close()
                 raise
-            self._connection, self._file = connection, _identity(self._path)
+            self._connection, self._file = connection, identity(self._path)
         return self._connection
 
     def _disconnect(self) -> None:
@@ -255,121 +247,9 @@ class SqliteStore:
     def _make_schema(self, connection: sqlite3.Connection) -> None:
         with _transaction(connection):
             for name, indexes in self._indexes.items():
-                _make_table(connection, name, declared_keys(name, self._indexes))
+                make_table(connection, name, declared_keys(name, self._indexes))
                 for index in indexes:
-                    _make_index(connection, name, index)
-
-
-class SqliteCollection:
-    """A `Collection` in a table of the same name."""
-
-    def __init__(self, store: SqliteStore, name: str, keys: tuple[str, ...]) -> None:
-        self._store = store
-        self._name = name
-        self._keys = keys
-        self._columns = ("id", "revision", *keys, "body")
-
-    async def insert(self, document: Document) -> None:
-        """Add a document. Raises `DuplicateKey`."""
-        values = self._values(document)
-        places = ", ".join("?" * len(values))
-        sql = f"INSERT INTO [{self._name}] ({_listed(self._columns)}) VALUES ({places})"  # noqa: S608 names from INDEXES
-        await self._store.change(sql, values)
-
-    async def get(self, id: str) -> Document | None:
-        """The document of that id."""
-        found = await self.get_many([id])
-        return found[0] if found else None
-
-    async def get_many(self, ids: Sequence[str]) -> list[Document]:
-        """The documents of those ids that exist, in no particular order."""
-        distinct = list(dict.fromkeys(ids))
-
-        def rows(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            found: list[tuple[Any, ...]] = []
-            for start in range(0, len(distinct), IDS_PER_QUERY):  # SQLite limits the number of parameters
-                part = distinct[start : start + IDS_PER_QUERY]
-                places = ", ".join("?" * len(part))
-                sql = f"SELECT {_listed(self._columns)} FROM [{self._name}] WHERE id IN ({places})"  # noqa: S608
-                found += connection.execute(sql, part).fetchall()
-            return found
-
-        return [self._document(row) for row in await self._store.run(rows)]
-
-    async def replace(self, document: Document, expected_revision: int) -> bool:
-        """Put a document in the place of its `expected_revision`; False if that is not the one stored."""
-        values = (*self._values(document), document.id, expected_revision)
-        changes = ", ".join(f"[{column}] = ?" for column in self._columns)
-        sql = f"UPDATE [{self._name}] SET {changes} WHERE id = ? AND revision = ?"  # noqa: S608 names from INDEXES
-        return await self._store.change(sql, values) == 1
-
-    async def delete(self, id: str, expected_revision: int) -> bool:
-        """Remove a document at that revision; False if that is not the one stored."""
-        sql = f"DELETE FROM [{self._name}] WHERE id = ? AND revision = ?"  # noqa: S608 names from INDEXES
-        return await self._store.change(sql, (id, expected_revision)) == 1
-
-    async def find(self, query: Query) -> list[Document]:
-        """The documents that the query asks for, sorted, at most `query.limit`."""
-        return [self._document(row) for row in await self._rows(self._columns, query)]
-
-    async def revisions(self, query: Query) -> list[tuple[str, int]]:
-        """Like `find`, but only id and revision, without reading bodies."""
-        return [(id, revision) for id, revision in await self._rows(("id", "revision"), query)]
-
-    async def _rows(self, columns: Sequence[str], query: Query) -> list[tuple[Any, ...]]:
-        require_declared(self._name, self._keys, (query.sort, *query.equal))
-        sql, values = select(self._name, columns, query)
-        return await self._store.run(lambda connection: connection.execute(sql, values).fetchall())
-
-    def _values(self, document: Document) -> Values:
-        require_declared(self._name, self._keys, document.keys)
-        require_values(self._name, document.keys)
-        return (document.id, document.revision, *map(document.keys.get, self._keys), document.body)
-
-    def _document(self, row: tuple[Any, ...]) -> Document:
-        id, revision, *values, body = row
-        keys = {key: value for key, value in zip(self._keys, values, strict=True) if value is not None}
-        return Document(id=id, revision=revision, keys=keys, body=body)
-
-
-def select(table: str, columns: Sequence[str], query: Query) -> tuple[str, list[Key]]:
-    """The statement and its values for a query. The names in it are declared ones; values are never part of it."""
-    bounds = {">": query.above, ">=": query.at_least, "<": query.below, "<=": query.at_most}
-    conditions = [(f"[{key}] =", value) for key, value in query.equal.items()]
-    conditions += [(f"[{query.sort}] {operator}", bound) for operator, bound in bounds.items() if bound is not None]
-    # Documents that lack the sort key are not found. A condition on it excludes them, and else NOT NULL does, which
-    # also lets a sort by a unique key use its partial index.
-    named = any(condition.startswith(f"[{query.sort}] ") for condition, _ in conditions)
-    present = [] if named else [f"[{query.sort}] IS NOT NULL"]
-    where = " AND ".join([*present, *(f"{condition} ?" for condition, _ in conditions)])
-    order = f"[{query.sort}] {'DESC' if query.descending else 'ASC'}"
-    sql = f"SELECT {_listed(columns)} FROM [{table}] WHERE {where} ORDER BY {order} LIMIT ?"  # noqa: S608
-    return sql, [*(value for _, value in conditions), max(query.limit, 0)]
-
-
-def _listed(columns: Sequence[str]) -> str:
-    # In brackets, not in double quotes: SQLite takes a double-quoted name that it does not know for a string.
-    return ", ".join(f"[{column}]" for column in columns)
-
-
-def _make_table(connection: sqlite3.Connection, name: str, keys: Sequence[str]) -> None:
-    # Key columns have no type, so that a string stays a string and an integer an integer.
-    columns = "".join(f"[{key}], " for key in keys)
-    connection.execute(
-        f"CREATE TABLE IF NOT EXISTS [{name}]"
-        f" (id TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, {columns}body TEXT NOT NULL)"
-    )
-    there = {row[1] for row in connection.execute(f"PRAGMA table_info([{name}])")}
-    for key in keys:
-        if key not in there:
-            connection.execute(f"ALTER TABLE [{name}] ADD COLUMN [{key}]")
-
-
-def _make_index(connection: sqlite3.Connection, name: str, index: Index) -> None:
-    title = "_".join((name, *index.keys, *(["unique"] if index.unique else [])))
-    unique = "UNIQUE " if index.unique else ""
-    present = " WHERE " + " AND ".join(f"[{key}] IS NOT NULL" for key in index.keys) if index.unique else ""
-    connection.execute(f"CREATE {unique}INDEX IF NOT EXISTS [{title}] ON [{name}] ({_listed(index.keys)}){present}")
+                    make_index(connection, name, index)
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
@@ -399,14 +279,6 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.store.documents import INDEXES, Document, DuplicateKey, Index, Query, StoreUnavailable
-from app.store.sqlite import SqliteStore, select
+from app.store.sqlite import SqliteStore
+from app.store.tables import select
 
 
 @pytest.fixture
