@@ -9,6 +9,8 @@ another class than expected, a resolver that raises, too many fields in one go, 
 `execution.Executor` has graphql-core execute the same selection from its start: reading values twice changes none.
 So errors, their paths and the nulls that they leave are always graphql-core's own.
 
+What of a value depends on nothing else is read once for as long as the value is there (see `lasting`).
+
 What is compiled: fields without a resolver, and those of `fields.computed` whose resolver is no coroutine function and
 takes no arguments; scalars, enums, lists and objects of them. Not compiled: arguments, interfaces and unions,
 introspection.
@@ -38,6 +40,8 @@ from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, 
 from graphql.execution.values import VariableValues
 from strawberry.types.field import StrawberryField
 from strawberry.types.info import Info
+
+from app.api.lasting import lasts, readings
 
 if TYPE_CHECKING:
     from app.api.execution import Executor
@@ -119,12 +123,18 @@ class _Computed(NamedTuple):
     parent: GraphQLObjectType
     nodes: list[FieldNode]
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it depends on the value alone: without the info a resolver knows neither caller nor clock."""
+        resolver = self.definition.base_resolver
+        return resolver is not None and resolver.info_parameter is None
+
     def reader(self, value: "_Value") -> Read:
         """What resolves the field of a value and completes it."""
         resolver = self.definition.base_resolver
         assert resolver is not None
         call: Any = resolver.wrapped_func
-        as_it_is, complete, _ = value
+        as_it_is, complete, *_ = value
         root = resolver.root_parameter.name if resolver.root_parameter else None
         info = resolver.info_parameter.name if resolver.info_parameter else None
 
@@ -157,7 +167,8 @@ class Plans:
         """What reads these fields of a value; None for what only graphql-core can."""
         found = self._objects.get((type_, id(selected)))
         if found is None:
-            found = selected, _object(executor, type_, selected)
+            value = _object(executor, type_, selected)
+            found = selected, None if value is None else _begun_with(value)
             self._objects[(type_, id(selected))] = found
         return found[1]
 
@@ -167,8 +178,8 @@ class Plans:
         if found is None:
             planned = {key: each for key, each in selected.items() if self.of_field(executor, type_, each) is not None}
             rest = {key: each for key, each in selected.items() if key not in planned}
-            read = _object(executor, type_, planned) if planned else None
-            found = selected, None if read is None else (read, rest)
+            value = _object(executor, type_, planned) if planned else None
+            found = selected, None if value is None else (_begun_with(value), rest)
             self._parts[(type_, id(selected))] = found
         return found[1]
 
@@ -227,6 +238,7 @@ class _Value(NamedTuple):
     as_it_is: type
     complete: Read
     fields: int = 0  # of an object
+    is_lasting: bool = True  # the same each time for the same value
 
 
 class _Nothing:
@@ -254,8 +266,7 @@ def _present(executor: "Executor", type_: GraphQLOutputType, details: FieldDetai
         return _list(executor, type_, details)
     if isinstance(type_, GraphQLObjectType):
         selected = executor.collect_subfields(type_, details).grouped_field_set
-        read = executor.plans.of_object(executor, type_, selected)
-        return None if read is None else _Value(_Nothing, read, len(selected))
+        return _object(executor, type_, selected)
     return None
 
 
@@ -330,7 +341,7 @@ def _list(executor: "Executor", type_: GraphQLList[Any], details: FieldDetailsLi
     item = _completed(executor, type_.of_type, details)
     if item is None:
         return None
-    as_it_is, complete, fields = item
+    as_it_is, complete, fields, is_lasting = item
 
     def leaves(values: Any, run: Run) -> Any:
         if values.__class__ is not tuple and values.__class__ is not list:
@@ -345,27 +356,63 @@ def _list(executor: "Executor", type_: GraphQLList[Any], details: FieldDetailsLi
         run.resolved += len(values)
         return [complete(value, run) for value in values]
 
-    return _Value(_Nothing, objects if fields else leaves)
+    return _Value(_Nothing, objects if fields else leaves, is_lasting=is_lasting)
 
 
-def _object(executor: "Executor", type_: GraphQLObjectType, selected: GroupedFieldSet) -> Read | None:
+_HELD = _Value(_Nothing, lambda value, run: None)
+
+
+def _object(executor: "Executor", type_: GraphQLObjectType, selected: GroupedFieldSet) -> _Value | None:
     """What reads fields of a value."""
     plain: list[tuple[str, str, _Value]] = []  # key, attribute
     computed: list[tuple[str, Read]] = []
+    passing: list[tuple[str, Read]] = []
     for key, details in selected.items():
         found = _resolved(executor, type_, details)
         if found is None:
             return None
         resolved, value = found
-        if isinstance(resolved, str):
+        if isinstance(resolved, str) and value.is_lasting:
             plain.append((key, resolved, value))
-        else:
-            computed.append((key, resolved.reader(value)))
-            plain.append((key, "__class__", _HELD))  # the keys have the order of the selection
-    return _reading(plain, computed, len(selected) - 1, _type_check(type_))
+            continue
+        is_lasting = value.is_lasting and not isinstance(resolved, str) and resolved.is_lasting
+        (computed if is_lasting else passing).append((key, _field_reader(resolved, value)))
+        plain.append((key, "__class__", _HELD))  # the keys have the order of the selection
+    lasting = _reading(plain, computed, len(selected) - 1, _type_check(type_))
+    if not passing:
+        return _Value(_Nothing, lasting, len(selected))
+    begin = _reading_once(lasting)
+
+    def read(source: Any, run: Run) -> Any:
+        answer = begin(source, run).copy()
+        for key, resolve in passing:
+            answer[key] = resolve(source, run)
+        return answer
+
+    return _Value(_Nothing, read, len(selected), is_lasting=False)
 
 
-_HELD = _Value(_Nothing, lambda value, run: None)
+def _begun_with(value: _Value) -> Read:
+    """What reads a value that is within no other: then what is the same each time is kept."""
+    return _reading_once(value.complete) if value.is_lasting else value.complete
+
+
+def _reading_once(read: Read) -> Read:
+    """Reading once what is the same each time."""
+
+    def kept(source: Any, run: Run) -> Any:
+        if not lasts(source.__class__):
+            return read(source, run)
+        found = readings.get(read, source)
+        if found is not None:
+            run.resolved += found.fields
+            return found.answer
+        before = run.resolved
+        answer = read(source, run)
+        readings.keep(read, source, answer, run.resolved - before)
+        return answer
+
+    return kept
 
 
 def _reading(
@@ -404,12 +451,13 @@ def _type_check(type_: GraphQLObjectType) -> Callable[[Any], bool] | None:
 def _field(executor: "Executor", parent: GraphQLObjectType, details: FieldDetailsList) -> Read | None:
     """What reads one field of a value."""
     found = _resolved(executor, parent, details)
-    if found is None:
-        return None
-    resolved, value = found
+    return None if found is None else _field_reader(*found)
+
+
+def _field_reader(resolved: "str | _Computed", value: _Value) -> Read:
     if not isinstance(resolved, str):
         return resolved.reader(value)
-    as_it_is, complete, _ = value
+    as_it_is, complete, *_ = value
     attribute = attrgetter(resolved)
 
     def read(source: Any, run: Run) -> Any:

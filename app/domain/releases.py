@@ -74,7 +74,7 @@ class Approval(Struct, frozen=True):
     reason: str | None = None
 
 
-class ReleasePhase(Struct, frozen=True):
+class ReleasePhase(Struct, frozen=True, weakref=True):  # which what is shown of it may be kept by
     """A phase of the pipeline, copied when the release started, and how far it has come.
 
     `bake_ends_at` is there while the timer runs, `bake_remaining` while it stands still.
@@ -126,7 +126,7 @@ class SpecChange(Struct, frozen=True):
     after: FeatureSpec
 
 
-class Release(Struct, frozen=True):
+class Release(Struct, frozen=True, weakref=True):  # which what is shown of it may be kept by
     """One change of one feature. `number` counts the feature's releases from 1, `revision` the writes of this one."""
 
     id: str
