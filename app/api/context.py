@@ -15,9 +15,7 @@ from app.api.auth import Session
 from app.api.limits import Limits
 from app.domain.access import Principal, Role
 from app.domain.environments import Environment
-from app.domain.features import Feature
 from app.domain.pipelines import Pipeline
-from app.domain.releases import Release
 from app.services import Services
 
 T = TypeVar("T")
@@ -45,19 +43,9 @@ class Context:
     # Made when they are first used: most operations use none.
 
     @cached_property
-    def features(self) -> DataLoader[str, Feature | None]:
-        """Features by key."""
-        return _loader(self.services.features.by_keys)
-
-    @cached_property
     def pipelines(self) -> DataLoader[str, Pipeline | None]:
         """Pipelines by id."""
         return _loader(self.services.pipelines.get_many)
-
-    @cached_property
-    def latest_releases(self) -> DataLoader[str, Release | None]:
-        """The latest release of each feature, by its key."""
-        return _loader(self.services.releases.latest_of_many)
 
     @cached_property
     def _environments(self) -> DataLoader[str, list[Environment] | None]:

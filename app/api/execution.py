@@ -16,12 +16,13 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from graphql import GraphQLList, get_named_type, is_leaf_type
+from graphql import GraphQLFieldResolver, GraphQLList, MiddlewareManager, get_named_type, is_leaf_type
 from graphql.execution.collect_fields import GroupedFieldSet
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from app.api.limits import Limits, exceeded
-from app.api.plans import Read, Run, plans_of
+from app.api.plans import plans_of
+from app.api.runs import Frame, Read, Run, Waiting
 
 _HOLD_SECONDS = 0.01
 _SURE_SECONDS = _HOLD_SECONDS / 4
@@ -81,6 +82,68 @@ class Pace:
 _paces: WeakKeyDictionary[asyncio.AbstractEventLoop, Pace] = WeakKeyDictionary()
 
 
+def _pace() -> Pace:
+    loop = asyncio.get_running_loop()
+    return _paces.get(loop) or _paces.setdefault(loop, Pace())
+
+
+class Known(MiddlewareManager):
+    """What resolvers have answered or raised already, for graphql-core to go on with: none is asked twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outcomes: dict[tuple[int, int], tuple[Waiting, Any, Exception | None]] = {}
+
+    async def answer(self, waiting: Waiting, run: Run) -> Any:
+        """What a resolver answers. Raises what it raises."""
+        answer, error = None, None
+        try:
+            answer = await waiting.field.resolve(waiting.source, run)
+        except Exception as raised:
+            error = raised
+        self._outcomes[id(waiting.field.node), id(waiting.source)] = waiting, answer, error
+        if error is not None:
+            raise error
+        return answer
+
+    def get_field_resolver(self, field_resolver: GraphQLFieldResolver) -> GraphQLFieldResolver:
+        """The resolver, which is called for what is not known."""
+
+        def resolve(source: Any, info: Any, **arguments: Any) -> Any:
+            found = self._outcomes.get((id(info.field_nodes[0]), id(source)))
+            if found is None:
+                return field_resolver(source, info, **arguments)
+            _, answer, error = found
+            if error is not None:
+                raise error
+            return answer
+
+        return resolve
+
+
+async def execute_whole(read: Read, frame: Frame, known: Known) -> dict[str, Any]:
+    """The data that a plan of a whole query makes, resolvers awaited where it needs them.
+
+    Raises when graphql-core must execute the query; `known` is then what it need not find out again.
+    """
+    run, pace, most = Run(frame), _pace(), frame.context.limits.max_cost
+    await pace.turn()
+    data: dict[str, Any] = run.attempt(read, frame.root_value, most)
+    while run.waiting:
+        waiting, run.waiting = run.waiting, []
+        asked = [known.answer(each, run) for each in waiting]
+        if len(asked) == 1:
+            answers = [await asked[0]]
+        else:
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+        for each, answer in zip(waiting, answers, strict=True):
+            if isinstance(answer, Exception):
+                raise answer
+            await pace.turn()
+            each.into[each.key] = run.attempt(each.field.complete, answer, most)
+    return data
+
+
 class Executor(StrawberryGraphQLCoreExecutionContext):
     """graphql-core's executor as Strawberry has it, with plans, paced and bounded."""
 
@@ -88,24 +151,23 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         super().__init__(*args, **kwargs)
         self.plans = plans_of(self.operation, self.variable_values)
         self._relevant_sub_fields = self.plans.sub_fields
-        self._run = Run(self)
+        self._run = self._new_run()
         self._limits: Limits = self.context_value.limits
-        self._pace = _paces.setdefault(asyncio.get_running_loop(), Pace())
+        self._pace = _pace()
 
     def build_per_event_executor(self, payload: Any) -> "Executor":
         """An executor of one event, which counts for itself."""
         executor = super().build_per_event_executor(payload)
         assert isinstance(executor, Executor), "it is a copy of this one"
-        executor._run = Run(executor)
+        executor._run = executor._new_run()
         return executor
 
     def execute_collected_root_fields(
         self, root_type: Any, root_value: Any, grouped_field_set: GroupedFieldSet, *rest: Any
     ) -> Any:
         """Resolve the fields of the operation. They are collected anew each time, and planned as they were first."""
-        if self.plans.root is None:
-            self.plans.root = grouped_field_set
-        return super().execute_collected_root_fields(root_type, root_value, self.plans.root, *rest)
+        planned = self.plans.root or self.plans.begin(self, root_type, grouped_field_set)
+        return super().execute_collected_root_fields(root_type, root_value, planned, *rest)
 
     def execute_fields(self, parent_type: Any, source_value: Any, path: Any, grouped_field_set: Any, *rest: Any) -> Any:
         """Resolve the fields of one object. Raises LIMIT_EXCEEDED when it would be too many in all."""
@@ -171,6 +233,10 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             if is_held or len(result) > _SHORT:
                 result = self._pace.spread(result)
         return super().complete_list_value(return_type, field_details_list, info, path, result, *rest)
+
+    def _new_run(self) -> Run:
+        fragments, variables = self.fragment_definitions, self.variable_values
+        return Run(Frame(self.schema, self.operation, fragments, variables, self.context_value, self.root_value))
 
     def _charge(self, fields: int) -> None:
         self._run.resolved += fields

@@ -5,6 +5,7 @@ with the status codes nor with the media types of the specification.
 """
 
 import asyncio
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -56,6 +57,15 @@ def response_type(headers: Headers) -> str:
     accept = headers.get("accept")
     if accept is None or not accept.strip():
         return JSON
+    best = _best_of(accept)
+    if best is None:
+        raise HttpError(406, f"Accept {GRAPHQL_JSON} or {JSON}.", "NOT_ACCEPTABLE")
+    return best
+
+
+@lru_cache(maxsize=100)
+def _best_of(accept: str) -> str | None:
+    """Which of our media types an Accept header takes most willingly."""
     best, quality = None, 0.0
     for part in accept.split(","):
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
@@ -63,8 +73,6 @@ def response_type(headers: Headers) -> str:
         offered = {GRAPHQL_JSON: GRAPHQL_JSON, JSON: JSON, "application/*": JSON, "*/*": JSON}.get(media)
         if offered is not None and _is_utf8(parameters) and weight > quality:
             best, quality = offered, weight
-    if best is None:
-        raise HttpError(406, f"Accept {GRAPHQL_JSON} or {JSON}.", "NOT_ACCEPTABLE")
     return best
 
 
@@ -74,8 +82,7 @@ async def read_params(request: Request, max_body_bytes: int) -> Params:
         return _params_of_get(request)
     if request.method != "POST":
         raise HttpError(405, "Use GET or POST.", "METHOD_NOT_ALLOWED", allow=ALLOW)
-    media, *parameters = (piece.strip().lower() for piece in request.headers.get("content-type", "").split(";"))
-    if media != JSON or not _is_utf8(parameters):
+    if not _is_json(request.headers.get("content-type", "")):
         # A form would reach us from any page without a preflight; JSON does not.
         raise HttpError(415, f"Send JSON in UTF-8, with the header `Content-Type: {JSON}`.", "UNSUPPORTED_MEDIA_TYPE")
     body = await _bounded_body(request, max_body_bytes)
@@ -170,6 +177,12 @@ async def _bounded_body(request: Request, most: int) -> bytes:
     except ClientDisconnect:  # nobody hears it, and nobody is to read a traceback of ours for it
         raise HttpError(400, "The body ended early.") from None
     return bytes(body)
+
+
+@lru_cache(maxsize=100)
+def _is_json(content_type: str) -> bool:
+    media, *parameters = (piece.strip().lower() for piece in content_type.split(";"))
+    return media == JSON and _is_utf8(parameters)
 
 
 def _weight(parameters: list[str]) -> float:

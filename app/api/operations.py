@@ -10,6 +10,7 @@ What of the limits depends on variables is measured anew for values that were no
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphql import (
@@ -41,10 +42,11 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from app.api.context import Context
-from app.api.execution import Executor
+from app.api.execution import Executor, Known, execute_whole
 from app.api.limits import Limits, check, weigh
 from app.api.measures import MAX_PAGE, measure
-from app.api.plans import Choices
+from app.api.plans import Choices, plans_of
+from app.api.runs import Frame, Read
 
 if TYPE_CHECKING:
     from app.api.schema import Schema
@@ -223,7 +225,12 @@ class Prepared:
         if self.document.is_new:  # parsing and validating it has held the loop: others have their turn now
             self.document.is_new = False
             await asyncio.sleep(0)
-        executor = self._executor(root_value, context)
+        known = None
+        if (read := self._plan()) is not None:
+            known = Known()
+            with suppress(Exception):
+                return ExecutionResult(await execute_whole(read, self._frame(root_value, context), known), None)
+        executor = self._executor(root_value, context, known)
         if isinstance(executor, list):
             return ExecutionResult(data=None, errors=self._shown(executor))
         try:
@@ -234,12 +241,28 @@ class Prepared:
             return self._refused([_located(error)])
         return ExecutionResult(data=result.data, errors=self._shown(result.errors) if result.errors else None)
 
-    def _executor(self, root_value: object, context: Context) -> Executor | list[GraphQLError]:
-        document, schema = self.document, self._schema._schema
+    def _variables(self) -> VariableValues | list[GraphQLError]:
         if self._coerced is None:
-            self._coerced = document.coerced(schema, self._given)
-        if isinstance(self._coerced, list):
-            return self._coerced
+            self._coerced = self.document.coerced(self._schema._schema, self._given)
+        return self._coerced
+
+    def _plan(self) -> Read | None:
+        """The plan of the whole query, if there is one."""
+        variables = self._variables()
+        return None if isinstance(variables, list) else plans_of(self.document.operation, variables).whole
+
+    def _frame(self, root_value: object, context: Context) -> Frame:
+        document, variables = self.document, self._variables()
+        assert not isinstance(variables, list), "there is a plan"
+        schema = self._schema._schema
+        return Frame(schema, document.operation, document.fragment_definitions, variables, context, root_value)
+
+    def _executor(
+        self, root_value: object, context: Context, known: Known | None = None
+    ) -> Executor | list[GraphQLError]:
+        document, schema, variables = self.document, self._schema._schema, self._variables()
+        if isinstance(variables, list):
+            return variables
         return Executor(
             schema,
             document.fragment_definitions,
@@ -247,10 +270,11 @@ class Prepared:
             root_value,
             context,
             document.operation,
-            self._coerced,
+            variables,
             default_field_resolver,
             default_type_resolver,
             default_field_resolver,
+            middleware_manager=known,
             is_awaitable=optimized_is_awaitable,
         )
 

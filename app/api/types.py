@@ -62,7 +62,7 @@ def recorded(release: releases.Release, events: Sequence[releases.ReleaseEvent])
 
 
 async def _release_feature(root: releases.Release, info: Info) -> features.Feature | None:
-    return await info.context.features.load(root.feature_key)
+    return await info.context.services.features.by_key(root.feature_key)
 
 
 def _release_history(root: releases.Release) -> list[RecordedEvent]:
@@ -77,7 +77,7 @@ def _available_actions(root: releases.Release, info: Info) -> tuple[available.Av
 async def _exposure(root: releases.Release, info: Info) -> exposure.Exposure:
     settled = settle(root, info.context.services.clock.now())
     names, latest = await asyncio.gather(
-        info.context.environment_names(), info.context.latest_releases.load(root.feature_key)
+        info.context.environment_names(), info.context.services.releases.latest_of(root.feature_key)
     )
     following = root.number + 1 if latest is not None and latest.number > root.number else None
     return exposure.exposure(settled, names, following)
@@ -89,7 +89,7 @@ def _expected_end_at(root: releases.Release, info: Info) -> datetime | None:
 
 
 async def _feature_spec(root: features.Feature, info: Info) -> features.FeatureSpec:
-    return releases.spec_in_force(root, await info.context.latest_releases.load(root.key))
+    return releases.spec_in_force(root, await info.context.services.releases.latest_of(root.key))
 
 
 async def _feature_pipeline(root: features.Feature, info: Info) -> pipelines.Pipeline | None:
@@ -97,7 +97,7 @@ async def _feature_pipeline(root: features.Feature, info: Info) -> pipelines.Pip
 
 
 async def _active_release(root: features.Feature, info: Info) -> releases.Release | None:
-    latest = await info.context.latest_releases.load(root.key)
+    latest = await info.context.services.releases.latest_of(root.key)
     return None if latest is None or latest.is_over else latest
 
 

@@ -319,11 +319,6 @@ class Releases(Repository[Release]):
         found = await self._latest(feature_key)
         return None if found is None else self._remembered(found)
 
-    async def latest_of_many(self, feature_keys: Sequence[str]) -> dict[str, Release]:
-        """The latest release of each feature that has one, by feature key."""
-        found = await asyncio.gather(*(self.latest_of(key) for key in feature_keys))
-        return {release.feature_key: release for release in found if release is not None}
-
     async def latest_readable_of(self, feature_keys: Sequence[str]) -> dict[str, Release | None]:
         """The latest release of each feature, None where it has none; features whose latest cannot be read are left
         out, since an earlier one must not pass for it.

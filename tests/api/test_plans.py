@@ -18,7 +18,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from app.api.auth import Session
 from app.api.context import Context
-from app.api.execution import Executor
+from app.api.execution import Executor, Known, execute_whole
 from app.api.limits import Limits
 from app.api.operations import Prepared
 from app.api.plans import Plans
@@ -164,14 +164,29 @@ async def agree(document: str, variables: dict[str, Any], root: object, services
     if isinstance(prepared, list):
         return None
     expected = await by_core(prepared, variables, root, context_of(services))
-    for _ in range(2):  # planned now, and planned before
+    for _ in range(3):  # planned in parts, planned as a whole, and with what was read before
         result = await prepared.execute(root, context_of(services))
         answer = Answer.of(result.data, result.errors)
         assert answer.agrees(expected, exactly=False), (document, variables, answer, expected)
     if not expected.errors and len(document) % 3 == 0:
         planned = await counted(prepared, root, context_of(services), None)
         assert planned == await counted(prepared, root, context_of(services), NoPlans()), (document, variables)
+        if await is_whole(prepared, services, WIDE):
+            assert await is_whole(prepared, services, structs.replace(WIDE, max_cost=planned)), (document, variables)
+            assert not await is_whole(prepared, services, structs.replace(WIDE, max_cost=planned - 1)), document
     return bool(expected.errors)
+
+
+async def is_whole(prepared: Prepared, services: Services, limits: Limits) -> bool:
+    """Whether a plan answers the query as a whole, within limits."""
+    read = prepared._plan()
+    if read is None:
+        return False
+    try:
+        await execute_whole(read, prepared._frame(None, context_of(services, limits)), Known())
+    except Exception:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -190,6 +205,53 @@ async def test_random_queries_are_answered_as_graphql_core_answers_them(
         failed = [await agree(documents.query(), documents.variables(), None, services) for _ in range(DOCUMENTS)]
     assert failed.count(False) > DOCUMENTS // 4, "too few went well"
     assert failed.count(True) > DOCUMENTS // 20, "too few failed"
+
+
+STATUS = """query ($id: ID!, $key: String!, $first: Int, $all: Boolean!) {
+  release(id: $id) { ...Shown }
+  feature(key: $key) {
+    key activeRelease { ...Shown } releases(first: $first) { edges { cursor node { id } } pageInfo { hasNextPage } } }
+  viewer { role } serverTime
+}
+fragment Shown on Release {
+  id status expectedEndAt feature { key spec { defaultValue } pipeline { name } }
+  exposure { __typename } phases { name bakeRemaining } history @include(if: $all) { sequence actor { name } } }
+"""
+
+
+@pytest.mark.parametrize("all_", [True, False])
+async def test_a_status_page_is_answered_without_graphql_core(
+    all_: bool, tmp_path: Path, redis_url: str, clock: Clock
+) -> None:
+    """Arguments, variables, resolvers that wait within objects that waited: the same data, from one plan."""
+    async with running(tmp_path, redis_url, clock) as services:
+        page = await services.releases.page(ReleaseFilter(), 10, None)
+        for release in page.values:
+            variables = {"id": release.id, "key": release.feature_key, "first": 1, "all": all_}
+            assert await agree(STATUS, variables, None, services) is False
+            prepared = schema.prepare(STATUS, variables, None, context_of(services))
+            assert isinstance(prepared, Prepared)
+            assert await is_whole(prepared, services, WIDE)
+
+
+async def test_what_was_resolved_before_a_plan_gave_up_is_not_resolved_again(
+    tmp_path: Path, redis_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two fields one fails: graphql-core says so, and takes what the plan has found out of both."""
+    document = '{ feature(key: "checkout") { key } releases(first: 101) { pageInfo { hasNextPage } } }'
+    async with running(tmp_path, redis_url, clock) as services:
+        for _ in range(2):
+            assert await agree(document, {}, None, services)
+        asked: list[str] = []
+        by_key = services.features.by_key
+        monkeypatch.setattr(services.features, "by_key", lambda key: (asked.append(key), by_key(key))[1])
+        prepared = schema.prepare(document, {}, None, context_of(services))
+        assert isinstance(prepared, Prepared)
+        result = await prepared.execute(None, context_of(services))
+
+    assert result.errors
+    assert [error.path for error in result.errors] == [["releases"]]
+    assert asked == ["checkout"]
 
 
 WRONG: tuple[object, ...] = (None, 3, "text", -1.5, ValueError("broken"), (), (None,), object, float("nan"), {"a": 1})
