@@ -2,8 +2,9 @@
 
     uv run python -m benchmarks.status_query [--seconds 4] [--rounds 5] [--connections 16]
 
-The release has six phases and 20 events; the query (`STATUS` in scene.py) has about 150 leaf fields. Slipway reads it
-from SQLite, checks the token and counts the request on Valkey, as always; yoga has it in memory, and does neither.
+The release has six phases and 20 events; the query (`STATUS` in scene.py) has about 150 leaf fields. Slipway has it
+in SQLite, where it looks for commits of others before it answers with what it has read before, checks the token and
+counts the request on Valkey, as always; yoga has it in memory, and does none of that. Nothing is written meanwhile.
 Both answer the same, which is checked. The bar: at least as many requests per second as yoga.
 
 Both servers are up at once on one core, the load comes from wrk on another and goes to one after the other. Needs

@@ -127,7 +127,8 @@ async def execute_whole(read: Read, frame: Frame, known: Known) -> dict[str, Any
     Raises when graphql-core must execute the query; `known` is then what it need not find out again.
     """
     run, pace, most = Run(frame), _pace(), frame.context.limits.max_cost
-    await pace.turn()
+    if pace.held() > _HOLD_SECONDS:
+        await pace.turn()
     data: dict[str, Any] = run.attempt(read, frame.root_value, most)
     while run.waiting:
         waiting, run.waiting = run.waiting, []
@@ -139,7 +140,8 @@ async def execute_whole(read: Read, frame: Frame, known: Known) -> dict[str, Any
         for each, answer in zip(waiting, answers, strict=True):
             if isinstance(answer, Exception):
                 raise answer
-            await pace.turn()
+            if pace.held() > _HOLD_SECONDS:
+                await pace.turn()
             each.into[each.key] = run.attempt(each.field.complete, answer, most)
     return data
 

@@ -164,19 +164,22 @@ def _params(given: object) -> Params:
 
 
 async def _bounded_body(request: Request, most: int) -> bytes:
-    too_large = HttpError(413, f"Send at most {most} bytes.", "PAYLOAD_TOO_LARGE", connection="close")
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > most:
-        raise too_large
+        raise _too_large(most)
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
             if len(body) > most:
-                raise too_large
+                raise _too_large(most)
     except ClientDisconnect:  # nobody hears it, and nobody is to read a traceback of ours for it
         raise HttpError(400, "The body ended early.") from None
     return bytes(body)
+
+
+def _too_large(most: int) -> HttpError:
+    return HttpError(413, f"Send at most {most} bytes.", "PAYLOAD_TOO_LARGE", connection="close")
 
 
 @lru_cache(maxsize=100)

@@ -42,9 +42,10 @@ class Readings:
     def keep(self, read: Callable[..., Any], value: object, answer: dict[str, Any], fields: int) -> None:
         """Keep what was read of a value that `lasts`, until the value is gone or others need the room."""
         key = read, id(value)
+        self._forget(key)
         self._kept[key] = Reading(ref(value, partial(self._forget, key)), answer, fields)
         self.fields += fields
-        while self.fields > MAX_FIELDS:
+        while self.fields > MAX_FIELDS and self._kept:
             self._forget(next(iter(self._kept)))
 
     def __len__(self) -> int:

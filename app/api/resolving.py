@@ -1,6 +1,7 @@
 """Fields with a resolver, as plans call it."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -12,6 +13,7 @@ from graphql import (
     GraphQLInt,
     GraphQLObjectType,
     GraphQLString,
+    VariableNode,
     get_argument_values,
 )
 from strawberry.types.field import StrawberryField
@@ -45,17 +47,19 @@ class Computed(NamedTuple):
 
     def caller(self) -> Read:
         """What calls the resolver for a value."""
-        call, root, info = self._resolver.wrapped_func, self._resolver.root_parameter, self._resolver.info_parameter
+        resolver = self._resolver
+        call, root, info = resolver.wrapped_func, resolver.root_parameter, resolver.info_parameter
+        match [name for name in inspect.signature(call).parameters if name != "self"]:
+            case [first, second] if root and info and (first, second) == (root.name, info.name):
+                return lambda source, run: call(source, run.info(self))
+            case [only] if root and only == root.name:
+                return lambda source, run: call(source)
         root_name, info_name = root and root.name, info and info.name
-        is_method = self._resolver.self_parameter is not None
-        arguments: Any = self.graphql.args
-        python_names = {name: each.extensions["strawberry-definition"].python_name for name, each in arguments.items()}
+        is_method = resolver.self_parameter is not None
+        arguments = self._arguments()
 
         def resolve(source: Any, run: Run) -> Any:
-            given: dict[str, Any] = {}
-            if python_names:
-                values = get_argument_values(self.graphql, self.nodes[0], run.frame.variables)
-                given = {python_names[name]: value for name, value in values.items()}
+            given = arguments(run)
             if root_name is not None:
                 given[root_name] = source
             if info_name is not None:
@@ -64,10 +68,35 @@ class Computed(NamedTuple):
 
         return resolve
 
-    def reader(self, value: "Value") -> Read:
+    def _arguments(self) -> Callable[[Run], dict[str, Any]]:
+        """What makes the arguments, by the names that the resolver has for them."""
+        field, node = self.graphql, self.nodes[0]
+        declared: Any = field.args
+        names = {name: each.extensions["strawberry-definition"].python_name for name, each in declared.items()}
+        given = {each.name.value: each.value for each in node.arguments or ()}
+        variables = {names[name]: value.name.value for name, value in given.items() if isinstance(value, VariableNode)}
+
+        def make(run: Run) -> dict[str, Any]:
+            if len(variables) == len(names):
+                coerced = run.frame.variables.coerced
+                made = {name: coerced.get(variable) for name, variable in variables.items()}
+                if None not in made.values():
+                    return made
+            values = get_argument_values(field, node, run.frame.variables)
+            return {names[name]: value for name, value in values.items()}
+
+        return make
+
+    def reader(self, value: Value) -> Read:
         """What resolves the field of a value and completes it."""
-        resolve, complete = self.caller(), value.completing()
-        return lambda source, run: complete(resolve(source, run), run)
+        resolve = self.caller()
+        as_it_is, complete, *_ = value
+
+        def read(source: Any, run: Run) -> Any:
+            given = resolve(source, run)
+            return given if given.__class__ is as_it_is else complete(given, run)
+
+        return read
 
 
 TAKEN_AS_THEY_ARE = {GraphQLString, GraphQLID, GraphQLInt, GraphQLFloat, GraphQLBoolean}

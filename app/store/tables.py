@@ -1,7 +1,7 @@
 """The tables of a SQLite file: a collection each, with a column for each declared key."""
 
 import sqlite3
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from app.store.documents import Document, Index, Key, Query, require_declared, require_values
@@ -33,7 +33,7 @@ class Table:
 
     async def get(self, id: str) -> Document | None:
         """The document of that id."""
-        return await self._one(id, lambda connection: self._by_ids(connection, [id]))
+        return await self._one(id, lambda: self._store.run(lambda connection: self._by_ids(connection, [id])))
 
     async def get_many(self, ids: Sequence[str]) -> list[Document]:
         """The documents of those ids that exist, in no particular order."""
@@ -56,8 +56,9 @@ class Table:
         """The documents that the query asks for, sorted, at most `query.limit`."""
         if query.limit != 1:
             return [self._document(row) for row in await self._rows(self._columns, query)]
-        sql, values = self._select(self._columns, query)
-        found = await self._one((sql, *values), lambda connection: connection.execute(sql, values).fetchall())
+        bounds = query.above, query.below, query.at_least, query.at_most
+        question = query.sort, query.descending, bounds, *query.equal.items()
+        found = await self._one(question, lambda: self._rows(self._columns, query))
         return [] if found is None else [found]
 
     async def revisions(self, query: Query) -> list[tuple[str, int]]:
@@ -65,16 +66,17 @@ class Table:
         return [(id, revision) for id, revision in await self._rows(("id", "revision"), query)]
 
     async def _rows(self, columns: Sequence[str], query: Query) -> Rows:
-        sql, values = self._select(columns, query)
+        require_declared(self._name, self._keys, (query.sort, *query.equal))
+        sql, values = select(self._name, columns, query)
         return await self._store.run(lambda connection: connection.execute(sql, values).fetchall())
 
-    async def _one(self, question: Hashable, ask: Callable[[sqlite3.Connection], Rows]) -> Document | None:
+    async def _one(self, question: Hashable, read: Callable[[], Awaitable[Rows]]) -> Document | None:
         """The one document that a question asks for: as it was read where that is current."""
         current = self._store.current
         document = current.get((self._name, question))
         if document is None:
             era = current.era
-            for row in await self._store.run(ask):
+            for row in await read():
                 document = self._document(row)
                 current.keep((self._name, question), document, era)
         return document
@@ -87,10 +89,6 @@ class Table:
             sql = f"SELECT {_listed(self._columns)} FROM [{self._name}] WHERE id IN ({places})"  # noqa: S608
             found += connection.execute(sql, part).fetchall()
         return found
-
-    def _select(self, columns: Sequence[str], query: Query) -> tuple[str, list[Key]]:
-        require_declared(self._name, self._keys, (query.sort, *query.equal))
-        return select(self._name, columns, query)
 
     def _values(self, document: Document) -> Values:
         require_declared(self._name, self._keys, document.keys)
