@@ -39,7 +39,7 @@ class CurrentDocuments:
         self._documents: dict[Hashable, Document] = {}
         self._characters = 0
         self.era = 0
-        """Counts the commits that were noticed."""
+        """Counts how often everything was forgotten: for a commit that was noticed, or with the file."""
 
     def get(self, question: Hashable) -> Document | None:
         """What was answered to a question, if that is current."""
@@ -47,7 +47,7 @@ class CurrentDocuments:
         return self._documents.get(question)
 
     def keep(self, question: Hashable, document: Document, era: int) -> None:
-        """Keep an answer to what was asked in that era; not if a commit has been noticed since."""
+        """Keep an answer to what was asked in that era; not if that is over."""
         if self._connection is None or era != self.era or question in self._documents:
             return
         self._documents[question] = document
@@ -60,6 +60,7 @@ class CurrentDocuments:
         """Begin to look for commits in the file, which somebody has opened for writing."""
         if self._connection is not None:
             return
+        self._forget()  # what is being read now may be older than the first look
         file = identity(self._path)
         try:
             # No patience: where SQLite would have to wait, nothing is known to be current.

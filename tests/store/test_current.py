@@ -84,6 +84,20 @@ async def test_a_commit_between_question_and_answer_is_seen_by_the_next_question
     assert await pipelines.get("pip_1") is None
 
 
+async def test_what_was_read_before_the_first_look_is_not_kept(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit between the first answer of a store and its first look for commits is not missed."""
+    monkeypatch.setattr("app.store.sqlite._TOGETHER_SECONDS", 60.0)  # both answers come together
+    other = SqliteStore(tmp_path / "s.db")
+    read, _ = await asyncio.gather(
+        other.collection("pipelines").get("pip_1"), other.run(lambda _: _delete(tmp_path / "s.db"))
+    )
+    assert read == ONE
+    assert await other.collection("pipelines").get("pip_1") is None
+    await other.close()
+
+
 def _delete(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM pipelines")
