@@ -94,7 +94,7 @@ def _reads(releases: Releases, some_id: str, cursor: str) -> dict[str, Callable[
     return {
         "page of 20, newest": lambda: releases.page(ReleaseFilter(), 20, None),
         "page of 20, from the middle": lambda: releases.page(ReleaseFilter(), 20, cursor),
-        "one release": lambda: releases.get(some_id),
+        "one release": lambda: releases.get_many([some_id]),  # which is read anew each time
         "latest of a feature": lambda: releases.latest_of("feature-7"),
         "due timers": lambda: releases.due(_NOW, 100),
         "recently changed": lambda: releases.changed_since(_NOW - timedelta(seconds=1), 100),
