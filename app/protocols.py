@@ -1,6 +1,6 @@
 """uvicorn's protocols, bounded where they trust their peer: what it sends, how long it takes, and answers to pings."""
 
-from asyncio import TimerHandle, Transport
+from asyncio import BaseTransport, TimerHandle, Transport
 from enum import Enum, auto
 from typing import Any
 
@@ -9,7 +9,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from app.api.members import ABORT, WRITE_FRAME
+from app.api.members import ABORT, LINE, Line
 
 MAX_HEAD_BYTES = 64 * 1024  # and of what follows a piece of a body without being one: framing, or trailers
 MAX_HEADERS = 100
@@ -170,49 +170,82 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     """A websocket that is given up when its peer sends pings and reads no pong, or answers none of ours.
 
     Pongs know no flow control. And to close politely is to wait until what is unread has been read: for ever.
+
+    Its `Line` lets the application write frames that it has made already: what a thousand sockets are told alike is
+    framed once, and needs neither a coroutine nor a message for each. It is taken back before anything that could end
+    or hold up what is sent; whoever finds it taken sends as ASGI has it.
     """
 
     transport: Any
-    _flows = True
+    _line: Line
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin, with nothing to write on yet."""
+        super().connection_made(transport)
+        self._line = Line()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer is gone."""
+        self._line.write = None
+        super().connection_lost(exc)
 
     def handle_connect(self, event: Request) -> None:
-        """Begin, and let the application write frames that it has made already (see `write_frame`)."""
+        """Begin, and hand the application what it may do beyond ASGI."""
         super().handle_connect(event)
         if hasattr(self, "scope"):  # not when the handshake is refused
             extensions: dict[str, Any] = self.scope["extensions"]
-            extensions[WRITE_FRAME] = self.write_frame
-            extensions[ABORT] = self.transport.abort
+            extensions[LINE] = self._line
+            extensions[ABORT] = self._abort
 
-    def write_frame(self, frame: bytes) -> bool:
-        """Write a whole frame at once; False if the peer does not read, or is gone: then send as ASGI has it.
+    def data_received(self, data: bytes) -> None:
+        """Read on; it may be the end."""
+        super().data_received(data)
+        self._set_line()
 
-        What a thousand sockets are told alike is framed once, and needs neither a coroutine nor a message for each.
-        """
-        if self._flows and self.conn.state is State.OPEN:
-            self.transport.write(frame)
-            return True
-        return False
+    async def send(self, message: Any) -> None:
+        """Send; after a close frame no other follows."""
+        if message["type"] == "websocket.close":
+            self._line.write = None
+            await super().send(message)
+        else:
+            await super().send(message)
+            if message["type"] == "websocket.accept":
+                self._set_line()
+
+    def shutdown(self) -> None:
+        """Close, since the server does."""
+        self._line.write = None
+        super().shutdown()
 
     def pause_writing(self) -> None:
         """The peer does not read."""
-        self._flows = False
+        self._line.write = None
         super().pause_writing()
 
     def resume_writing(self) -> None:
         """It does again."""
-        self._flows = True
         super().resume_writing()
+        self._set_line()
 
     def handle_ping(self) -> None:
         """Answer a ping, if there is somebody to read it."""
         transport: Transport = self.transport
         if transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
-            transport.abort()
+            self._abort()
         else:
             super().handle_ping()
 
     def keepalive_timeout(self) -> None:
         """Close a socket whose peer did not answer a ping in time; what it has not read is thrown away."""
+        self._line.write = None
         super().keepalive_timeout()
         if self.transport.get_write_buffer_size():
-            self.transport.abort()
+            self._abort()
+
+    def _abort(self) -> None:
+        self._line.write = None
+        self.transport.abort()
+
+    def _set_line(self) -> None:
+        may_write = self.conn.state is State.OPEN and self.writable.is_set() and not self.transport.is_closing()
+        self._line.write = self.transport.write if may_write else None

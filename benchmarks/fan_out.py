@@ -8,7 +8,8 @@ once, on one core, and idle but for the one whose turn it is; the client has ano
 transitions through its engine, with their writes to the store; the others' come from memory.
 
     slipway    Slipway as `slipway serve` runs it, with embedded SQLite and Valkey
-    node       graphql-ws on `ws`, with Slipway's schema (node/fan_out.mjs)
+    node       graphql-yoga with graphql-ws on `ws`, of Slipway's schema (node/fan_out.mjs)
+    bare       graphql-ws on `ws` alone, of the same schema: the least that Node can do
     loop       a plain Starlette endpoint that sends ready text to one socket after another (starlette_loop.py)
     strawberry Strawberry's ASGI view as it comes (strawberry_plain.py)
 
@@ -29,7 +30,13 @@ from benchmarks.node_packages import node_command, node_environment, node_versio
 from benchmarks.scene import WATCH
 from benchmarks.sockets import Client, Sockets
 
-_NAMES = {"slipway": "Slipway", "node": "Node graphql-ws", "loop": "Starlette loop", "strawberry": "Strawberry"}
+_NAMES = {
+    "slipway": "Slipway",
+    "node": "Node yoga",
+    "bare": "Node graphql-ws",
+    "loop": "Starlette loop",
+    "strawberry": "Strawberry",
+}
 _PATIENCE = 120.0
 # At least and at most so many events, as many as take so long: turns are short, so that a noisy moment hits all.
 _SINGLES = (2, 20)
@@ -105,7 +112,9 @@ def _command(name: str) -> tuple[list[str], dict[str, str]]:
         case "slipway":
             return python("benchmarks.slipway_server", "watched"), {}
         case "node":
-            return node_command("fan_out.mjs"), node_environment()
+            return node_command("fan_out.mjs", "yoga"), node_environment()
+        case "bare":
+            return node_command("fan_out.mjs", "bare"), node_environment()
         case "loop":
             return python("benchmarks.starlette_loop"), {}
     return python("benchmarks.strawberry_plain"), {}
@@ -181,7 +190,7 @@ def _main(names: list[str], sockets: int, subscriptions: int, rounds: int) -> No
     server_core, client_core = two_cores()
     allow_files(sockets * len(names) + 500)
     print_environment()
-    if "node" in names:
+    if {"node", "bare"} & set(names):
         print(f"node      {node_versions()}")
     print(f"cores     servers on {server_core}, client on {client_core}")
     print(f"load      {sockets:,} sockets to each server, {subscriptions} subscription(s) on each, {rounds} rounds\n")

@@ -12,11 +12,21 @@ from websockets.frames import Frame, Opcode
 
 from app.domain.releases import Release
 
-WRITE_FRAME = "slipway.write_frame"
-"""The extension of a websocket's ASGI scope that writes a frame at once, if the peer reads: `(bytes) -> bool`."""
+LINE = "slipway.line"
+"""The extension of a websocket's ASGI scope by which whole frames are written at once: a `Line`."""
 
 ABORT = "slipway.abort"
 """The extension that tears its connection off, whatever waits to be sent: `() -> None`."""
+
+
+class Line:
+    """How to write whole frames to a socket at once."""
+
+    __slots__ = ("write",)
+
+    def __init__(self) -> None:
+        self.write: Callable[[bytes], None] | None = None
+        """None while the peer does not read, and once the socket is closing: then send as ASGI has it."""
 
 
 class Gone(Exception):
@@ -26,11 +36,11 @@ class Gone(Exception):
 class Member:
     """One operation of one socket that shares its question with others."""
 
-    __slots__ = ("_ended", "_head", "_id", "_socket", "_write_frame", "catching_up", "hears", "seen")
+    __slots__ = ("_ended", "_head", "_id", "_line", "_socket", "catching_up", "hears", "seen")
 
     def __init__(self, socket: WebSocket, id: str, ended: Callable[[], None]) -> None:
         self._socket = socket
-        self._write_frame: Callable[[bytes], bool] | None = socket.scope["extensions"].get(WRITE_FRAME)
+        self._line: Line = socket.scope["extensions"].get(LINE) or Line()
         self._ended = ended
         self._id = msgspec.json.encode(id).decode()
         self._head = sys.intern(f'{{"id":{self._id},"type":"next","payload":')
@@ -47,14 +57,15 @@ class Member:
 
         `frames` keeps what was made for others who are told the same: most operations have the same few ids.
         """
-        if self._write_frame is not None:
-            frame = frames.get(self._head)
-            if frame is None:
-                frame = b"".join(_text_frame(f"{self._head}{payload}}}") for payload in payloads)
-                frames[self._head] = frame
-            if self._write_frame(frame):
-                return None
-        return begun(self._tell_each(payloads))
+        write = self._line.write
+        if write is None:
+            return begun(self._tell_each(payloads))
+        frame = frames.get(self._head)
+        if frame is None:
+            frame = b"".join(_text_frame(f"{self._head}{payload}}}") for payload in payloads)
+            frames[self._head] = frame
+        write(frame)
+        return None
 
     async def _tell_each(self, payloads: Sequence[str]) -> None:
         for payload in payloads:

@@ -13,7 +13,6 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import AbstractContextManager, aclosing, suppress
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -106,19 +105,22 @@ class Group(ABC, Generic[Source]):
         now goes on by itself.
         """
         members = self._members
-        frames: dict[int, dict[str, bytes]] = {}  # by the number of events
-        for number, member in enumerate(list(members), 1):
-            if member in members and (count := news(member)):
-                told = payloads if count == len(payloads) else payloads[-count:]
-                try:
-                    rest = member.tell_now(told, frames.setdefault(count, {}))
-                except Gone:
-                    members.pop(member, None)
-                else:
-                    if rest is not None:
-                        self._fall_behind(member, rest)
-            if number % _AT_A_TIME == 0:
+        waiting, frames = list(members), dict[str, bytes]()
+        for start in range(0, len(waiting), _AT_A_TIME):
+            if start:
                 await asyncio.sleep(0)
+            for member in waiting[start : start + _AT_A_TIME]:
+                if member in members and (count := news(member)):
+                    try:
+                        if count == len(payloads):
+                            rest = member.tell_now(payloads, frames)
+                        else:
+                            rest = member.tell_now(payloads[-count:], {})
+                    except Gone:
+                        members.pop(member, None)
+                    else:
+                        if rest is not None:
+                            self._fall_behind(member, rest)
 
     def _fall_behind(self, member: Member, rest: Coroutine[Any, Any, None]) -> None:
         del self._members[member]
@@ -206,7 +208,7 @@ class EventGroup(Group[EventsOf]):
             self._told_until = events[-1].sequence
             if self._members:
                 payloads = [await self._render(RecordedEvent(newest, event)) for event in events]
-                await self._tell_all(payloads, partial(_unseen, until=self._told_until, most=len(events)))
+                await self._tell_all(payloads, _news(self._told_until, len(events)))
         if newest.is_over:
             for member in list(self._members):
                 self._end(member)
@@ -334,13 +336,17 @@ class Groups:
         return group
 
 
-def _unseen(member: Member, until: int, most: int) -> int:
-    """How many of the last events up to a sequence a member has not seen, which then has."""
-    count = min(until - member.seen, most)
-    if count <= 0:
-        return 0
-    member.seen = until
-    return count
+def _news(until: int, most: int) -> Callable[[Member], int]:
+    """Says how many of the last events up to a sequence a member has not seen, which then has."""
+
+    def news(member: Member) -> int:
+        count = until - member.seen
+        if count <= 0:
+            return 0
+        member.seen = until
+        return min(count, most)
+
+    return news
 
 
 async def _until_gone(sending: Coroutine[Any, Any, None]) -> None:

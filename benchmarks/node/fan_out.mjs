@@ -1,7 +1,11 @@
 // graphql-ws on `ws`: each subscription is executed for each subscriber, over a broadcast in memory.
+//
+//   fan_out.mjs yoga|bare    with graphql-yoga, as its documentation sets graphql-ws up; or with graphql-js alone
 
+import { createServer } from "node:http";
 import { obey, packages, say, slipwaySchema } from "./benchmark.mjs";
 
+const { createYoga } = packages("graphql-yoga");
 const { useServer } = packages("graphql-ws/use/ws");
 const { WebSocketServer } = packages("ws");
 
@@ -61,9 +65,28 @@ function event(sequence) {
 const schema = slipwaySchema();
 schema.getSubscriptionType().getFields().releaseEvents.subscribe = () => new Events();
 
-const server = new WebSocketServer({ host: "127.0.0.1", port: 0, path: "/graphql", backlog: 512 });
-useServer({ schema }, server);
-server.on("listening", () => say({ port: server.address().port, releases: [{ id: RELEASE_ID }], after: 0 }));
+const yoga = createYoga({ schema, logging: false, graphiql: false });
+const withYoga = {
+  execute: (given) => given.rootValue.execute(given),
+  subscribe: (given) => given.rootValue.subscribe(given),
+  onSubscribe: async (context, _, params) => {
+    const { request, socket } = context.extra;
+    const enveloped = yoga.getEnveloped({ ...context, req: request, socket, params });
+    const { schema, execute, subscribe, contextFactory, parse, validate } = enveloped;
+    const { operationName, query, variables: variableValues } = params;
+    const document = parse(query);
+    const errors = validate(schema, document);
+    if (errors.length > 0) return errors;
+    const contextValue = await contextFactory();
+    return { schema, operationName, document, variableValues, contextValue, rootValue: { execute, subscribe } };
+  },
+};
+
+const server = createServer(yoga);
+useServer(process.argv[2] === "yoga" ? withYoga : { schema }, new WebSocketServer({ server, path: "/graphql" }));
+server.listen({ host: "127.0.0.1", port: 0, backlog: 512 }, () =>
+  say({ port: server.address().port, releases: [{ id: RELEASE_ID }], after: 0 }),
+);
 
 obey((_, count) => {
   for (let left = Number(count); left > 0; left -= 1) {
