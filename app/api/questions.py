@@ -17,9 +17,9 @@ from msgspec import Struct
 
 from app.api.context import Context
 from app.api.fields import FOR_CALLER
+from app.api.group import Render
 from app.api.operations import Document, Prepared
 from app.api.schema import Schema, schema
-from app.api.sharing import Render
 from app.api.subscriptions import EventsOf, MatchingReleases
 
 

@@ -21,10 +21,10 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 )
 
 from app.api.context import Context
+from app.api.group import Group
 from app.api.issuer_keys import IssuerUnavailable
 from app.api.members import ABORT, Gone, Member
 from app.api.questions import failure, question_of
-from app.api.sharing import Group
 from app.store.documents import StoreUnavailable
 
 if TYPE_CHECKING:
