@@ -1,6 +1,5 @@
 """Announcements of what changed, on a Redis channel: which document and to which revision, nothing more."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,11 +10,13 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from app.domain.releases import Release
+from app.patience import Patience
 
 log = structlog.get_logger()
 
 CHANNEL = "slipway:releases"
-_PATIENCE_SECONDS = 2.0
+_CONNECT_SECONDS = 2.0
+_PATIENCE_SECONDS = 1.0
 
 
 def connect(redis_url: str) -> Redis:
@@ -23,7 +24,7 @@ def connect(redis_url: str) -> Redis:
 
     It pings an idle connection, since a server that vanished without a word would be waited on for ever.
     """
-    pool = ConnectionPool.from_url(redis_url, socket_connect_timeout=_PATIENCE_SECONDS, health_check_interval=5)
+    pool = ConnectionPool.from_url(redis_url, socket_connect_timeout=_CONNECT_SECONDS, health_check_interval=5)
     return Redis.from_pool(pool)
 
 
@@ -49,6 +50,7 @@ class RedisAnnouncer:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._patience = Patience(_PATIENCE_SECONDS)
 
     async def announce(self, *releases: Release) -> None:
         """Publish each release's id and revision, in one round trip."""
@@ -60,11 +62,10 @@ class RedisAnnouncer:
 
     async def _publish(self, announcements: Sequence[Announcement]) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for announcement in announcements:
-                        pipe.publish(CHANNEL, msgspec.json.encode(announcement))
-                    await pipe.execute()
+            async with self._patience.limit(), self._redis.pipeline(transaction=False) as pipe:
+                for announcement in announcements:
+                    pipe.publish(CHANNEL, msgspec.json.encode(announcement))
+                await pipe.execute()
         except (RedisError, OSError, TimeoutError) as error:
             ids = [announcement.id for announcement in announcements]
             log.warning(

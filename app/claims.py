@@ -4,13 +4,14 @@ A claim is a key in Redis that lapses by itself. Nothing but effort rests on it:
 Redis everything is ours; what a killed process had claimed is free again after `LAPSE_SECONDS`.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
+from app.patience import Patience
 
 log = structlog.get_logger()
 
@@ -33,18 +34,14 @@ class Claims:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._take = redis.register_script(_TAKE)
-        self._ask_from = 0.0
+        self._patience = Patience(_PATIENCE_SECONDS)
 
     async def take(self, due: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
         """Those releases, at those revisions, that are nobody else's, in their order. Never fails."""
-        if asyncio.get_running_loop().time() < self._ask_from:
-            return list(due)
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with self._patience.limit():
                 places = await self._take(keys=_keys(due), args=[int(LAPSE_SECONDS * 1000)])
         except (RedisError, OSError, TimeoutError) as error:
-            # A Redis that hangs is not waited for with every batch.
-            self._ask_from = asyncio.get_running_loop().time() + LAPSE_SECONDS
             log.warning("due bakes not shared with other workers", error=str(error) or type(error).__name__)
             return list(due)
         return [due[place - 1] for place in cast(list[int], places)]
@@ -52,7 +49,7 @@ class Claims:
     async def give_back(self, due: Sequence[tuple[str, int]]) -> None:
         """Leave to others, at once, what was taken and not done. Never fails: it lapses anyway."""
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with self._patience.limit():
                 await cast(Any, self._redis).unlink(*_keys(due))
         except (RedisError, OSError, TimeoutError):
             log.debug("claims left to lapse", claims=len(due))

@@ -6,7 +6,6 @@ and unasked, by which a caller who reaches the limit through several is refused 
 in time has been counted all the same. In no minute are more let in than the limit and one such part for each process.
 """
 
-import asyncio
 import math
 import time
 from collections import OrderedDict
@@ -18,6 +17,8 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
+from app.patience import Patience
 
 log = structlog.get_logger()
 
@@ -47,8 +48,8 @@ class Rates:
         # The URL only names the kind: the connections are those of `redis`, which closes them.
         pool = cast(str, redis.connection_pool)
         storage = RedisStorage("async+redis://", implementation="redispy", connection_pool=pool)
-        self._shared = SlidingWindowCounterRateLimiter(storage)
-        self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
+        shared, own = SlidingWindowCounterRateLimiter(storage), SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limiters = [(shared, Patience(_PATIENCE_SECONDS)), (own, Patience(_PATIENCE_SECONDS))]
 
     async def wait_seconds(self, caller: str) -> int:
         """0 if the caller may ask now, which is counted; else for how many whole seconds to wait."""
@@ -58,9 +59,9 @@ class Rates:
         if lease is not None and lease.left and time.monotonic() < lease.ends_at:
             lease.left -= 1
             return 0
-        for limiter in (self._shared, self._own):
+        for limiter, patience in self._limiters:
             try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
+                async with patience.limit():
                     if self._part > 1 and await limiter.hit(self._limit, "slipway", caller, cost=self._part):
                         self._hold(caller, self._part - 1)
                         return 0

@@ -6,7 +6,6 @@ that is queued already, and ours may be set again, since the same timer always h
 Besides `worker.py` this is the only module that knows arq, so that a successor can be hung in here.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from app.domain.releases import Release
+from app.patience import Patience
 
 log = structlog.get_logger()
 
@@ -30,15 +30,14 @@ SERIALIZERS: dict[str, Any] = {
     "job_serializer": msgspec.msgpack.Encoder(enc_hook=repr).encode,
     "job_deserializer": msgspec.msgpack.decode,
 }
-_PATIENCE_SECONDS = 2.0
+_SOCKET_SECONDS = 2.0
+_PATIENCE_SECONDS = 1.0
 _LINGER_MS = 60_000
 
 
 def connect(redis_url: str) -> ArqRedis:
     """A client for arq's queue that connects when first used and again whenever the connection drops."""
-    pool = ConnectionPool.from_url(
-        redis_url, socket_connect_timeout=_PATIENCE_SECONDS, socket_timeout=_PATIENCE_SECONDS
-    )
+    pool = ConnectionPool.from_url(redis_url, socket_connect_timeout=_SOCKET_SECONDS, socket_timeout=_SOCKET_SECONDS)
     return ArqRedis(pool, default_queue_name=QUEUE, **SERIALIZERS)
 
 
@@ -47,6 +46,7 @@ class BakeTimers:
 
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
+        self._patience = Patience(_PATIENCE_SECONDS)
 
     async def set(self, *releases: Release, instead_of: Sequence[Release] = ()) -> None:
         """Queue the ends of the bakes that run. Never fails: without the job, the sweep ends the bake.
@@ -58,7 +58,7 @@ class BakeTimers:
         if not timed and not instead_of:
             return
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with self._patience.limit():
                 await self._queue(timed, [_job_id(release) for release in instead_of if release.timer is not None])
         except (RedisError, OSError, TimeoutError) as error:
             log.warning(

@@ -37,7 +37,10 @@ class Watcher:
         self._offered.set()
 
     async def next(self) -> Release:
-        """The next changed release; waits for one, and for the store where it must be read."""
+        """The next changed release; waits for one, and for the store where it must be read.
+
+        One that cannot be read is left out: it must not keep the others from being told.
+        """
         while True:
             if self._pending:
                 return self._pending.popleft()
@@ -45,7 +48,7 @@ class Watcher:
                 id = next(iter(self._overflow))
                 del self._overflow[id]  # before the read: a change that comes during it is queued anew
                 try:
-                    release = await self._releases.get(id)
+                    release = (await self._releases.readable([id])).get(id)
                 except StoreUnavailable:
                     self._overflow[id] = None
                     await asyncio.sleep(_RETRY_SECONDS)
@@ -86,6 +89,22 @@ class Listed:
         other = Listed(self.filter)
         other._delivered = dict(self._delivered)
         return other
+
+    def revision_of(self, id: str) -> int:
+        """The revision of a release that was last delivered; 0 if none was."""
+        seen = self._delivered.get(id)
+        return 0 if seen is None else seen.revision
+
+    def ahead_of(self, other: "Listed") -> dict[str, int]:
+        """The revisions, by id, that this list has and the other does not yet.
+
+        What is over and not in the other at all it has forgotten; nothing changes that again.
+        """
+        return {
+            id: seen.revision
+            for id, seen in self._delivered.items()
+            if (known := other.revision_of(id)) < seen.revision and (known or not seen.is_over)
+        }
 
     def takes(self, release: Release) -> bool:
         """Whether to deliver a release: it is newer than what was, and it matches, or did until now."""

@@ -65,10 +65,11 @@ class EventGroup(Group[EventsOf]):
         newest = self._newest
         assert newest is not None, "it has just been noted"
         while events := newest.history[self._told_until : self._told_until + _TOGETHER]:
-            self._told_until = events[-1].sequence
+            until = events[-1].sequence
             if self._members:
                 payloads = [await self._render(RecordedEvent(newest, event)) for event in events]
-                await self._tell_all(payloads, _news(self._told_until, len(events)))
+                await self._tell_all(payloads, _news(until, len(events)))
+            self._told_until = max(self._told_until, until)
         if newest.is_over:
             for member in list(self._members):
                 self._end(member)
@@ -90,15 +91,16 @@ class EventGroup(Group[EventsOf]):
             self._newest = release
 
 
-def _news(until: int, most: int) -> Callable[[Member], int]:
-    """Says how many of the last events up to a sequence a member has not seen, which then has."""
+def _news(until: int, told: int) -> Callable[[Member], int]:
+    """Says how many events up to a sequence a member has not seen; once the last ones are told, it has."""
 
     def news(member: Member) -> int:
         count = until - member.seen
         if count <= 0:
             return 0
-        member.seen = until
-        return min(count, most)
+        if count <= told:
+            member.seen = until
+        return count
 
     return news
 

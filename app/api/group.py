@@ -43,13 +43,9 @@ class Group(ABC, Generic[Source]):
         self._emptied = emptied
         self._members: dict[Member, None] = {}
         self._elsewhere = 0  # members that are about to join, or to join again
+        self._is_closed = False
         self._watcher = watching.__enter__()
         self._pump = asyncio.create_task(self._run())
-
-    def close(self) -> None:
-        """End the task, and stop watching."""
-        self._pump.cancel()
-        self._watching.__exit__(None, None, None)
 
     async def join(self, member: Member, source: Source) -> None:
         """Tell a new member what it has missed, and let it join. Raises what reading the record does, and `Gone`."""
@@ -80,15 +76,17 @@ class Group(ABC, Generic[Source]):
 
     async def _run(self) -> None:
         while True:
-            release = await self._watcher.next()
             try:
-                await self.take(release)
+                await self.take(await self._watcher.next())
             except Exception:  # whatever it is, the next change must be told
-                log.exception("change not told", release=release.id)
+                log.exception("change not told, subscribers read the record")
+                for member in list(self._members):
+                    self._fall_behind(member, None)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _tell_all(self, payloads: Sequence[str], news: Callable[[Member], int]) -> None:
-        """Tell every member as many of the last of these events as are `news` to it; whose socket does not take them
-        now goes on by itself.
+        """Tell every member as many of the last of these events as are `news` to it. Whose socket does not take them
+        now goes on by itself, and so does who has missed more than these.
         """
         members = self._members
         waiting, frames = list(members), dict[str, bytes]()
@@ -96,33 +94,40 @@ class Group(ABC, Generic[Source]):
             if start:
                 await asyncio.sleep(0)
             for member in waiting[start : start + _AT_A_TIME]:
-                if member in members and (count := news(member)):
-                    try:
-                        if count == len(payloads):
-                            rest = member.tell_now(payloads, frames)
-                        else:
-                            rest = member.tell_now(payloads[-count:], {})
-                    except Gone:
-                        members.pop(member, None)
+                if member not in members or not (count := news(member)):
+                    continue
+                try:
+                    if count == len(payloads):
+                        rest = member.tell_now(payloads, frames)
+                    elif count < len(payloads):
+                        rest = member.tell_now(payloads[-count:], {})
                     else:
-                        if rest is not None:
-                            self._fall_behind(member, rest)
+                        self._fall_behind(member, None)
+                        continue
+                except Gone:
+                    members.pop(member, None)
+                else:
+                    if rest is not None:
+                        self._fall_behind(member, rest)
 
-    def _fall_behind(self, member: Member, rest: Coroutine[Any, Any, None]) -> None:
+    def _fall_behind(self, member: Member, rest: Coroutine[Any, Any, None] | None) -> None:
+        """Let a member go on by itself, with the rest of what it is being told, if there is one."""
         del self._members[member]
         self._elsewhere += 1
 
         def ended(_: asyncio.Task[None]) -> None:
-            rest.close()  # it was never begun if the member left at once
+            if rest is not None:
+                rest.close()  # it was never begun if the member left at once
             member.catching_up = None
             self._back()
 
         member.catching_up = asyncio.create_task(self._go_on(member, rest))
         member.catching_up.add_done_callback(ended)
 
-    async def _go_on(self, member: Member, rest: Coroutine[Any, Any, None]) -> None:
+    async def _go_on(self, member: Member, rest: Coroutine[Any, Any, None] | None) -> None:
         try:
-            await rest
+            if rest is not None:
+                await rest
             while True:
                 try:
                     return await self.catch_up(member)
@@ -140,5 +145,8 @@ class Group(ABC, Generic[Source]):
         self._close_if_empty()
 
     def _close_if_empty(self) -> None:
-        if not self._members and not self._elsewhere:
+        if not self._members and not self._elsewhere and not self._is_closed:
+            self._is_closed = True  # once: by the time that the last socket is let go of, others may have a new group
+            self._pump.cancel()
+            self._watching.__exit__(None, None, None)
             self._emptied()

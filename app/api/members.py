@@ -64,7 +64,10 @@ class Member:
         if frame is None:
             frame = b"".join(_text_frame(f"{self._head}{payload}}}") for payload in payloads)
             frames[self._head] = frame
-        write(frame)
+        try:
+            write(frame)
+        except (RuntimeError, OSError):  # torn off, which its protocol does not know yet
+            raise Gone from None
         return None
 
     async def _tell_each(self, payloads: Sequence[str]) -> None:

@@ -38,9 +38,7 @@ class Groups:
         if group is None:
 
             def emptied() -> None:
-                ended = self._groups.pop(question, None)
-                if ended is not None:
-                    ended.close()
+                del self._groups[question]
 
             if isinstance(source, EventsOf):
                 group = EventGroup(self._hub, self._releases, render, emptied, source.release_id)

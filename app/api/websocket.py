@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 import msgspec
 from graphql import GraphQLError
 from msgspec import Meta, Struct
-from starlette.websockets import WebSocketDisconnected
+from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import WebSocketDisconnected as PeerGone
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
@@ -171,6 +171,8 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
         with suppress(Gone):
             try:
                 await group.join(member, question.source)
+            except Gone:
+                raise
             except Exception as error:
                 await member.tell(failure(error))
                 await member.complete()
@@ -244,5 +246,5 @@ class Socket(ASGIWebSocketAdapter):
 
     async def close(self, code: int, reason: str) -> None:
         """Close; a reason too long for the frame is cut."""
-        with suppress(WebSocketDisconnected):
+        with suppress(WebSocketDisconnected, WebSocketDisconnect):
             await super().close(code, reason.encode()[:_MAX_REASON].decode(errors="ignore"))
