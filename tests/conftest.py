@@ -1,6 +1,8 @@
 """Real stores for every test that asks for one."""
 
+import gc
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
@@ -20,6 +22,16 @@ from app.settings import Settings
 from app.store import open_store
 from app.store.documents import Store
 from tests.store.servers import mongodb_server, with_database
+
+# Keep bytecode wherever the tests run: else each of their processes, and each it starts, compiles all libraries anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected, which stays to the end, out of the garbage collector's rounds."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ async def test_http_with_the_token_is_let_in(shared_api: Api, scheme: str) -> No
 
 async def test_a_client_library_is_told_that_it_is_not_let_in(shared_api: Api) -> None:
     """gql raises what the answer says, and at a socket that is closed."""
-    transport = HTTPXAsyncTransport(shared_api.url, trust_env=False)
+    transport = HTTPXAsyncTransport(shared_api.url, trust_env=False, verify=False)
     async with Client(transport=transport) as session:
         with pytest.raises(TransportQueryError, match="Send a token"):
             await session.execute(gql(INTROSPECTION))

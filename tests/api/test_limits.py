@@ -1,12 +1,9 @@
 """What is refused for asking too much, and what is not."""
 
-from pathlib import Path
-
 import pytest
 from graphql import (
     GraphQLError,
     OverlappingFieldsCanBeMergedRule,
-    build_schema,
     get_introspection_query,
     parse,
     specified_rules,
@@ -17,9 +14,8 @@ from msgspec.structs import replace
 from app.api import limits as module
 from app.api.limits import SATURATED, Limits, bounded_rules, check, check_variables, parse_bounded
 from app.api.measures import measure
+from tests.api.serving import SCHEMA
 from tests.api.test_measures import doubling
-
-SCHEMA = build_schema((Path(__file__).parents[2] / "schema.graphql").read_text(encoding="utf-8"))
 
 
 def refusals(source: str, limits: Limits = Limits(), **variables: object) -> list[GraphQLError]:  # noqa: B008

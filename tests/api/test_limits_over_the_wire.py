@@ -424,7 +424,7 @@ async def test_no_token_is_in_the_output_of_a_process_that_logs_all_it_can(tmp_p
     async with serve(tmp_path / "out", environment) as process:
         await process.ready()
         headers = {"authorization": f"Bearer {TOKEN}"}
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=20) as http:
             assert (await http.post(f"{process.url}/graphql", json=QUERY, headers=headers)).status_code == 200
         address = f"{process.url.replace('http', 'ws')}/graphql"
         options = {"subprotocols": [PROTOCOL], "proxy": None, "additional_headers": headers}

@@ -1,7 +1,5 @@
 """What a document is measured to ask for."""
 
-from pathlib import Path
-
 import pytest
 from graphql import (
     DocumentNode,
@@ -18,8 +16,7 @@ from hypothesis import strategies as st
 from app.api.connections import MAX_FIRST, page_size
 from app.api.limits import SATURATED, Measures
 from app.api.measures import LIST_LENGTH, MAX_PAGE, NULL_PAGE, measure
-
-SCHEMA = build_schema((Path(__file__).parents[2] / "schema.graphql").read_text(encoding="utf-8"))
+from tests.api.serving import SCHEMA
 
 
 def measured(source: str, operation_name: str | None = None, **variables: object) -> Measures:

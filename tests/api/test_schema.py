@@ -54,7 +54,7 @@ def test_everything_is_described() -> None:
 async def test_introspection_tells_the_same_schema(api: Api) -> None:
     """A client that asks the server for its schema gets the exported one."""
     headers = {"authorization": f"Bearer {api.token}"}
-    transport = HTTPXAsyncTransport(api.url, headers=headers, trust_env=False)
+    transport = HTTPXAsyncTransport(api.url, headers=headers, trust_env=False, verify=False)
     async with Client(transport=transport, fetch_schema_from_transport=True) as session:
         told = session.client.schema
 

@@ -65,7 +65,7 @@ class Slipway:
         self._token = token
         self._socket_url = f"ws{url.removeprefix('http')}/graphql"
         self.http = httpx.AsyncClient(
-            base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30, trust_env=False
+            base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30, trust_env=False, verify=False
         )
 
     async def __aenter__(self) -> Self:

@@ -398,7 +398,10 @@ async def test_a_server_that_stops_ends_its_streams(
     """Properly and at once, whether they wait or rest after an event: long before the server would cut them off."""
     monkeypatch.setattr("app.ofrep.events._REST_SECONDS", rest)
     await make_environments(services)
-    async with httpx.AsyncClient(timeout=20, trust_env=False) as http, contextlib.AsyncExitStack() as stack:
+    async with (
+        httpx.AsyncClient(timeout=20, trust_env=False, verify=False) as http,
+        contextlib.AsyncExitStack() as stack,
+    ):
         async with serving(services) as api:
             shop = await application(api)
             http.base_url = api.http.base_url
