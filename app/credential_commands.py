@@ -5,10 +5,9 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from app.api.auth import ADMINISTRATOR
 from app.audit import Auditor
 from app.credentials import Credential
-from app.domain.access import Role
+from app.domain.access import ADMINISTRATOR, Role
 from app.domain.audit import Outcome
 from app.domain.problems import Problem
 from app.domain.releases import Release

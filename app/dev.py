@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from app import worker
-from app.api.auth import ADMINISTRATOR
 from app.data_folder import DataFolder
 from app.demo import load_demo
+from app.domain.access import ADMINISTRATOR
 from app.embedded import EmbeddedValkey, parent_gone
 from app.logs import configure_logs
 from app.open_files import allow_open_files

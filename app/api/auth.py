@@ -8,11 +8,10 @@ from msgspec import Struct
 
 from app.api.oidc import NotVerified, OidcVerifier, looks_like_jwt
 from app.domain import sdk_keys
-from app.domain.access import Actor, Principal, Role
+from app.domain.access import ADMINISTRATOR, Principal
 from app.engine import Clock
 from app.tokens import TokenRegister
 
-ADMINISTRATOR = Principal(Actor(id="admin", name="Administrator"), Role.ADMIN)
 ADMIN_TOKEN = "admin-token"  # noqa: S105 (what the audit log calls it, not the token)
 
 

@@ -46,6 +46,7 @@ class Principal(Struct, frozen=True):
 
 
 SYSTEM = Actor(id="system", name="Slipway", kind=ActorKind.SYSTEM)
+ADMINISTRATOR = Principal(Actor(id="admin", name="Administrator"), Role.ADMIN)
 
 
 def require_role(principal: Principal, role: Role, to_do: str) -> None:

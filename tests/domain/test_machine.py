@@ -312,7 +312,7 @@ class ReleaseMachine(RuleBasedStateMachine):
             assert not (isinstance(problem, StalePhase) and saw_it)
             return ()
         after = self.load()
-        if key in self.answered:
+        if key in self.answered and self.is_sent_again(command, by, key):
             assert events == self.answered[key][2]
             assert content(after) == stood
             return events
@@ -320,9 +320,14 @@ class ReleaseMachine(RuleBasedStateMachine):
         assert {event.actor for event in events} <= {by.actor}
         assert [event.reason for event in events[1:]] == [None] * len(events[1:])
         _SHOWN[action](self, stood, after, events)
-        if key is not None and events:
+        if key is not None and key not in self.answered and events:
             self.answered[key] = (command, by, events)
         return events
+
+    def is_sent_again(self, command: Command, by: Principal, key: str) -> bool:
+        """Whether that was carried out with the key before; an abort with the key of something else is new."""
+        first, first_by, _ = self.answered[key]
+        return command.action is not ReleaseAction.ABORT or (first.action, first_by) == (command.action, by)
 
     def shown_approve(self, stood: Release, after: Release, events: tuple[ReleaseEvent, ...]) -> None:
         """One more person has approved the phase that waited."""
