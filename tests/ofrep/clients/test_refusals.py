@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 
 from app.domain.access import Role
-from app.services import Services
 from tests.api.serving import Api
 from tests.domain.builders import ADMIN
+from tests.ofrep.calling import application
 from tests.ofrep.clients.conftest import Connect
 from tests.ofrep.clients.sdks import Client, People
 from tests.ofrep.clients.shop import ANN, CONFIG, GATE
+from tests.scene import eventually
 
 
 async def _default(client: Client, flag: str, otherwise: object) -> str:
@@ -55,27 +56,32 @@ async def test_a_context_that_cannot_be_evaluated_gives_the_default(
             ]
 
 
-async def _token(services: Services) -> str:
-    _, secret = await services.tokens.create("Laptop", Role.ADMIN, timedelta(hours=1), ADMIN)
+async def _token(api: Api) -> str:
+    _, secret = await api.services.tokens.create("Laptop", Role.ADMIN, timedelta(hours=1), ADMIN)
     return secret
 
 
-async def _revoked(services: Services) -> str:
-    key, secret = await services.sdk_keys.create("Lost", "production", None, ADMIN)
-    await services.sdk_keys.revoke(key.id, ADMIN)
-    return secret
+async def _revoked(api: Api) -> str:
+    lost = await application(api)
+    await api.services.sdk_keys.revoke(lost.key.id, ADMIN)
+
+    async def is_refused() -> bool:  # the server reads that it was revoked a moment after
+        return (await lost.all()).status_code == 401
+
+    await eventually(is_refused)
+    return lost.secret
 
 
-async def _unknown(services: Services) -> str:
+async def _unknown(api: Api) -> str:
     return "slk_unknown"
 
 
 @pytest.mark.parametrize("made", [_token, _revoked, _unknown])
 async def test_who_brings_no_valid_sdk_key_is_given_the_default(
-    services: Services, api: Api, connect: Connect, kind: str, made: Callable[[Services], Awaitable[str]]
+    api: Api, connect: Connect, kind: str, made: Callable[[Api], Awaitable[str]]
 ) -> None:
     """An unknown key, a revoked key and an API token let no client in, and the one for browsers asks no more."""
-    async with connect(api.base_url, await made(services), ANN) as client:
+    async with connect(api.base_url, await made(api), ANN) as client:
         assert await _default(client, GATE, True) == ("PROVIDER_FATAL" if kind == "web" else "GENERAL")
 
 
