@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import msgspec
 from graphql import (
@@ -84,8 +85,16 @@ class _Asked(Struct, frozen=True):
     is_for_caller: bool
 
 
-@lru_cache(maxsize=256)
+_looked_at: WeakKeyDictionary[Document, _Asked | None] = WeakKeyDictionary()  # as long as documents are kept
+
+
 def _asked(document: Document) -> _Asked | None:
+    if document not in _looked_at:
+        _looked_at[document] = _look_at(document)
+    return _looked_at[document]
+
+
+def _look_at(document: Document) -> _Asked | None:
     selections = document.operation.selection_set.selections
     if len(selections) != 1 or not isinstance(selections[0], FieldNode) or selections[0].directives:
         return None  # nobody writes it, and what it means is graphql-core's to say

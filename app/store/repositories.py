@@ -72,13 +72,19 @@ class Repository(Generic[Value]):
         return [self._value(document) for document in found]
 
     async def _page(self, queries: Sequence[Query], first: int) -> Page[Value]:
-        """The first values of several queries with one order, merged."""
-        found = await asyncio.gather(
-            *(self._collection.find(structs.replace(query, limit=first + 1)) for query in queries)
-        )
-        sort, descending = queries[0].sort, queries[0].descending
-        merged = list(heapq.merge(*found, key=lambda document: document.keys[sort], reverse=descending))
-        return Page([self._value(document) for document in merged[:first]], len(merged) > first)
+        """The first values of several queries with one order, merged; those that cannot be read are left out."""
+        while True:
+            found = await asyncio.gather(
+                *(self._collection.find(structs.replace(query, limit=first + 1)) for query in queries)
+            )
+            sort, descending = queries[0].sort, queries[0].descending
+            merged = list(heapq.merge(*found, key=lambda document: document.keys[sort], reverse=descending))
+            page = merged[:first]
+            values = [value for document in page if (value := self._readable(document)) is not None]
+            if values or not page:
+                return Page(values, len(merged) > first)
+            beyond = {"below" if descending else "above": page[-1].keys[sort]}
+            queries = [structs.replace(query, **beyond) for query in queries]
 
     async def _each(self, sort: str) -> AsyncIterator[Value]:
         """Every value that can be read, the last in order first, in pages: as many as there are, never all at once."""

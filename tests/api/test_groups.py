@@ -154,6 +154,23 @@ async def test_a_release_that_cannot_be_read_keeps_no_other_from_being_told(
         assert not watcher.has_waiting
 
 
+async def test_a_list_leaves_out_what_cannot_be_read(services: Services, settings: Settings, groups: Groups) -> None:
+    """The newest releases, more than a page of them, are spoilt: who lists all is told of the one that is not."""
+    good = await start_release(services, phase("a"))
+    for number in range(3):
+        await make_feature(services, None, f"spoilt-{number}")
+        await services.catalog.update_feature(f"spoilt-{number}", ON, None, None, ADMIN)
+    with sqlite3.connect(settings.store_url.removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE releases SET body = '{}' WHERE id != ?", (good.id,))
+
+    page = await services.releases.page(ReleaseFilter(), 2, None)
+    assert ([release.id for release in page.values], page.has_next) == ([good.id], False)
+    source = MatchingReleases(services.hub, ReleaseFilter())
+    peer = Peer()
+    await groups.of("question", source, revision).join(peer.member, source)
+    assert peer.told == [["checkout", 1]]
+
+
 def test_a_socket_that_is_torn_off_costs_nobody_else_an_event(settings: Settings) -> None:
     """On uvloop, as it is served: the transport in the middle is closed without a word, and both beside it hear all."""
 
