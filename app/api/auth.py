@@ -1,7 +1,7 @@
 """Who is calling, over HTTP and over websocket: the administrator, the holder of a token, or a person signed on."""
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from msgspec import Struct
@@ -52,18 +52,20 @@ class Authenticator:
         token = await self._tokens.recognise(secret)
         return None if token is None else Session(token.principal, token.id, token.expires_at)
 
-    async def lapsed(self, sessions: Iterable[Session]) -> set[Session]:
-        """Those that would not be let in any more. Raises `StoreUnavailable`."""
-        now = self._clock.now()
-        held = set(sessions)
-        token_ids = sorted({session.credential for session in held if session.credential.startswith("tok_")})
+    async def lapsed(self, credentials: Iterable[str]) -> Callable[[Session], bool]:
+        """Says of sessions with these credentials whether they would not be let in any more.
+
+        Raises `StoreUnavailable`.
+        """
+        token_ids = sorted(each for each in credentials if each.startswith("tok_"))
         valid = await self._tokens.valid_among(token_ids) if token_ids else set()
-        return {
-            session
-            for session in held
-            if (session.expires_at is not None and session.expires_at <= now)
-            or (session.credential.startswith("tok_") and session.credential not in valid)
-        }
+        revoked = frozenset(token_ids) - valid
+        now = self._clock.now()
+
+        def is_lapsed(session: Session) -> bool:
+            return session.credential in revoked or (session.expires_at is not None and session.expires_at <= now)
+
+        return is_lapsed
 
 
 def secret_of(authorization: object) -> str | None:

@@ -138,16 +138,16 @@ class GraphQLView(GraphQL[Context, None]):
         """Close, for ever, the sockets whose token was revoked or has expired."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            held = {socket: socket.context.session for socket in self.sockets if socket.context.session is not None}
+            held = [(socket, session) for socket in self.sockets if (session := socket.context.session) is not None]
             try:
-                lapsed = await self._authenticator.lapsed(held.values())
+                is_lapsed = await self._authenticator.lapsed({session.credential for _, session in held})
             except StoreUnavailable as error:
                 log.warning("tokens of open sockets not looked at", error=str(error))
                 continue
             except Exception:  # a look that fails must not be the last
                 log.exception("tokens of open sockets not looked at")
                 continue
-            closing = [socket for socket, session in held.items() if session in lapsed]
+            closing = [socket for socket, session in held if is_lapsed(session)]
             await asyncio.gather(*(socket.forbid() for socket in closing), return_exceptions=True)
 
     def decode_json(self, data: str | bytes) -> Any:
