@@ -6,10 +6,12 @@ and unasked, by which a caller who reaches the limit through several is refused 
 in time has been counted all the same. In no minute are more let in than the limit and one such part for each process.
 """
 
+import asyncio
 import math
 import time
 from collections import OrderedDict
 from typing import cast
+from weakref import WeakValueDictionary
 
 import structlog
 from limits import RateLimitItemPerMinute
@@ -44,6 +46,7 @@ class Rates:
     def __init__(self, redis: Redis, per_minute: int) -> None:
         self._part = per_minute // _PARTS
         self._leases: OrderedDict[str, _Lease] = OrderedDict()
+        self._counting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by caller
         self._limit = RateLimitItemPerMinute(per_minute) if per_minute else None
         # The URL only names the kind: the connections are those of `redis`, which closes them.
         pool = cast(str, redis.connection_pool)
@@ -55,19 +58,30 @@ class Rates:
         """0 if the caller may ask now, which is counted; else for how many whole seconds to wait."""
         if self._limit is None:
             return 0
-        lease = self._leases.get(caller)
-        if lease is not None and lease.left and time.monotonic() < lease.ends_at:
-            lease.left -= 1
+        if self._takes_held(caller):
             return 0
+        # One at a time: of a hundred that come at once, each would have a part counted, and all but one need none.
+        async with self._counting.setdefault(caller, asyncio.Lock()):
+            return 0 if self._takes_held(caller) else await self._count(caller, self._limit)
+
+    def _takes_held(self, caller: str) -> bool:
+        """Whether a request is let in as one of those that have been counted already."""
+        lease = self._leases.get(caller)
+        if lease is None or not lease.left or time.monotonic() >= lease.ends_at:
+            return False
+        lease.left -= 1
+        return True
+
+    async def _count(self, caller: str, limit: RateLimitItemPerMinute) -> int:
         for limiter, patience in self._limiters:
             try:
                 async with patience.limit():
-                    if self._part > 1 and await limiter.hit(self._limit, "slipway", caller, cost=self._part):
+                    if self._part > 1 and await limiter.hit(limit, "slipway", caller, cost=self._part):
                         self._hold(caller, self._part - 1)
                         return 0
-                    if await limiter.hit(self._limit, "slipway", caller):
+                    if await limiter.hit(limit, "slipway", caller):
                         return 0
-                    window = await limiter.get_window_stats(self._limit, "slipway", caller)
+                    window = await limiter.get_window_stats(limit, "slipway", caller)
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("requests counted by this process alone", error=str(error))
                 continue
@@ -75,11 +89,8 @@ class Rates:
         return 0
 
     def _hold(self, caller: str, requests: int) -> None:
-        """Let so many more in, as well as those that another request has had counted meanwhile."""
-        now = time.monotonic()
-        held = self._leases.pop(caller, None)
-        if held is not None and now < held.ends_at:
-            requests += held.left
-        self._leases[caller] = _Lease(requests, now + _HELD_SECONDS)
+        """Let so many more in, for a while."""
+        self._leases.pop(caller, None)  # the dict keeps the order of counting
+        self._leases[caller] = _Lease(requests, time.monotonic() + _HELD_SECONDS)
         if len(self._leases) > _CALLERS:
             self._leases.popitem(last=False)

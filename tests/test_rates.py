@@ -1,5 +1,7 @@
 """Requests counted by several processes together, one by one and in parts."""
 
+import asyncio
+
 import pytest
 from redis.asyncio import Redis
 
@@ -31,6 +33,15 @@ async def test_one_process_lets_in_exactly_the_limit(per_minute: int, redis_url:
         assert await admitted(counting, per_minute + 20) == per_minute
         assert 1 <= await counting.wait_seconds("tok_1") <= 60
         assert await counting.wait_seconds("tok_2") == 0
+
+
+async def test_those_who_come_at_once_use_up_no_more_than_they_ask(redis_url: str) -> None:
+    """Hundreds of requests of one caller at the same moment, as after a restart: the limit is theirs, to the last."""
+    async with Redis.from_url(redis_url) as redis:
+        counting = Rates(redis, 1_200)
+        for _ in range(6):
+            assert not any(await asyncio.gather(*(counting.wait_seconds("tok_1") for _ in range(200))))
+        assert all(await asyncio.gather(*(counting.wait_seconds("tok_1") for _ in range(50))))
 
 
 async def test_processes_together_let_in_no_more_than_the_limit(redis_url: str) -> None:
