@@ -9,7 +9,6 @@ by starting another one.
 import asyncio
 import contextlib
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -26,11 +25,9 @@ from app.services import Services, open_services
 from app.settings import Settings
 from app.store.documents import StoreUnavailable
 from app.timers import END_BAKE, QUEUE, SERIALIZERS, connect
+from app.worker_health import HEALTH_KEY
 
 log = structlog.get_logger()
-
-# One for each machine or container, so that a worker that hangs is not taken for another that does not.
-HEALTH_KEY = f"{QUEUE}:health:{socket.gethostname()}"
 
 _POLL_SECONDS = 0.05
 _HEALTH_SECONDS = 5
@@ -162,17 +159,6 @@ async def close(worker: Worker, *working: asyncio.Task[None]) -> None:
     finally:
         with contextlib.suppress(RedisError, OSError):
             await worker.pool.aclose(close_connection_pool=True)
-
-
-async def is_healthy(redis_url: str) -> bool:
-    """Whether a worker of this machine or container was at work within the last seconds."""
-    redis = connect(redis_url)
-    try:
-        return bool(await redis.exists(HEALTH_KEY))
-    except (RedisError, OSError):
-        return False
-    finally:
-        await redis.aclose(close_connection_pool=True)
 
 
 async def serve(settings: Settings) -> None:

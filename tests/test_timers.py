@@ -24,6 +24,7 @@ from app.settings import Settings
 from app.store.documents import Document
 from app.store.repositories import ReleaseFilter, milliseconds
 from app.timers import QUEUE
+from app.worker_health import HEALTH_KEY, is_healthy
 from tests.conftest import Clock
 from tests.domain.builders import HOUR, MINUTE, OFF, ON, OPERATOR, SECOND, event_names, feature, phase, pipeline, review
 from tests.domain.builders import statuses as phases_of
@@ -224,13 +225,13 @@ async def test_bakes_end_while_redis_is_away(store_url: str, clock: Clock) -> No
     async with own_valkey(store_url, clock) as (valkey, services):
         release = await start_release(services, phase("one"), phase("two"))
         async with working(services):
-            await eventually(lambda: worker.is_healthy(valkey.url))
+            await eventually(lambda: is_healthy(valkey.url))
             await valkey.stop()
             clock.advance(HOUR)
             await eventually(lambda: advanced_to(services, release, ["COMPLETED", "IN_PROGRESS"]))
 
             await valkey.start()
-            await eventually(lambda: worker.is_healthy(valkey.url))
+            await eventually(lambda: is_healthy(valkey.url))
             clock.advance(HOUR)
             await eventually(lambda: is_over(services, release))
 
@@ -242,11 +243,11 @@ async def test_a_worker_outlives_a_killed_redis(store_url: str, clock: Clock) ->
         release = await start_release(services, phase("one"))
         await services.redis.bgrewriteaof()
         async with working(services):
-            await eventually(lambda: worker.is_healthy(valkey.url))
-            await services.redis.delete(worker.HEALTH_KEY)
+            await eventually(lambda: is_healthy(valkey.url))
+            await services.redis.delete(HEALTH_KEY)
             assert valkey.pid is not None
             os.kill(valkey.pid, signal.SIGKILL)
-            await eventually(lambda: worker.is_healthy(valkey.url))
+            await eventually(lambda: is_healthy(valkey.url))
             clock.advance(HOUR)
             await eventually(lambda: is_over(services, release))
 
@@ -257,7 +258,7 @@ async def test_a_redis_that_hangs_holds_up_neither_actions_nor_bakes(store_url: 
     async with own_valkey(store_url, clock) as (valkey, services):
         release = await start_release(services, phase("one"), phase("two"))
         async with working(services):
-            await eventually(lambda: worker.is_healthy(valkey.url))
+            await eventually(lambda: is_healthy(valkey.url))
             assert valkey.pid is not None
             os.kill(valkey.pid, signal.SIGSTOP)
             try:
@@ -278,7 +279,7 @@ async def test_a_worker_ends_when_cancelled_whatever_redis_does(store_url: str, 
     async with own_valkey(store_url, clock) as (valkey, services):
         delays = (0.0, 0.5, 1.0, 1.8, 2.2, 3.0)
         workers = [asyncio.create_task(worker.run(services)) for _ in delays]
-        await eventually(lambda: worker.is_healthy(valkey.url))
+        await eventually(lambda: is_healthy(valkey.url))
 
         async def cancelled_after(seconds: float, working: asyncio.Task[None]) -> bool:
             await asyncio.wait([working], timeout=seconds)
@@ -306,7 +307,7 @@ async def test_a_store_that_is_away_puts_bakes_off(
     assert release.timer is not None
     database, elsewhere = tmp_path / "slipway.db", tmp_path / "elsewhere.db"
     async with working(services):
-        await eventually(lambda: worker.is_healthy(settings.redis_url))
+        await eventually(lambda: is_healthy(settings.redis_url))
         database.rename(elsewhere)
         try:
             with capture_logs() as logs:
@@ -326,17 +327,17 @@ async def test_a_store_that_is_away_puts_bakes_off(
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 async def test_a_worker_shows_that_it_lives(services: Services, settings: Settings) -> None:
     """From its start to its end, and not without one, nor where there is no Redis."""
-    assert not await worker.is_healthy(settings.redis_url)
+    assert not await is_healthy(settings.redis_url)
     async with working(services):
-        await eventually(lambda: worker.is_healthy(settings.redis_url))
-    assert not await worker.is_healthy(settings.redis_url)
-    assert not await worker.is_healthy("unix:///nonexistent/valkey.sock")
+        await eventually(lambda: is_healthy(settings.redis_url))
+    assert not await is_healthy(settings.redis_url)
+    assert not await is_healthy("unix:///nonexistent/valkey.sock")
 
 
 async def test_a_real_bake_ends_within_a_second_of_its_deadline(services: Services, settings: Settings) -> None:
     """Three tenths of a second by the real clock, ended by its job."""
     async with open_services(settings) as real, working(real):
-        await eventually(lambda: worker.is_healthy(settings.redis_url))
+        await eventually(lambda: is_healthy(settings.redis_url))
         release = await start_release(real, phase("one", 0.3 * SECOND))
         assert release.timer is not None
         await eventually(lambda: is_over(real, release))
