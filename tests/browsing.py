@@ -1,10 +1,10 @@
-"""Pages in a real Chromium, through Playwright."""
+"""A real Chromium, and pages in it, through Playwright."""
 
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from tests.node.programs import not_run
 
@@ -23,12 +23,19 @@ CLOSED_NETWORK = ("--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, E
 
 
 @asynccontextmanager
-async def page_in_chromium(what: str, *more: str) -> AsyncIterator[Page]:
-    """A page of its own browser, with more arguments; `what` is said if there is no Chromium."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
+async def chromium(what: str, *more: str) -> AsyncIterator[Browser]:
+    """A browser, with more arguments; `what` is said if there is no Chromium."""
+    path = shutil.which("chromium")
+    if path is None:
         not_run(what, "chromium is not installed (Debian: apt-get install chromium)")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, *more])
-        yield await browser.new_page()
+        browser = await playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *more])
+        yield browser
         await browser.close()
+
+
+@asynccontextmanager
+async def page_in_chromium(what: str, *more: str) -> AsyncIterator[Page]:
+    """A page of its own browser, with more arguments; `what` is said if there is no Chromium."""
+    async with chromium(what, *more) as browser:
+        yield await browser.new_page()

@@ -6,17 +6,22 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from playwright.async_api import ConsoleMessage, Page, Route
+import pytest_asyncio
+from playwright.async_api import Browser, ConsoleMessage, Page, Route
 
 from app.api.graphiql_files import CDN, compressed, files
 from app.domain.releases import ReleaseAction
-from app.services import Services
+from app.services import Services, open_services
 from app.settings import Settings
-from tests.api.serving import Api
-from tests.browsing import CLOSED_NETWORK, page_in_chromium
+from tests.api.serving import Api, serving
+from tests.browsing import CLOSED_NETWORK, chromium
+from tests.conftest import Clock
 from tests.domain.builders import phase
 from tests.node.graphiql import fetch_graphiql
 from tests.scene import act, eventually, start_release
+
+# All in one loop, since they share a browser.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NOT_TRIED = "GRAPHIQL IN CHROMIUM IS NOT TRIED"
 QUERY = ".graphiql-query-editor .CodeMirror"
@@ -40,6 +45,21 @@ def folder(tmp_path: Path) -> Path:
 def settings(settings: Settings, folder: Path) -> Settings:
     """The server looks in the test's folder, not in that of whoever runs the test."""
     return settings.model_copy(update={"graphiql_dir": folder})
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def services(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
+    """A process on the empty store."""
+    async with open_services(settings, clock) as services:
+        await services.store.prepare()
+        yield services
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def api(services: Services) -> AsyncIterator[Api]:
+    """A server on the empty store."""
+    async with serving(services) as api:
+        yield api
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +141,18 @@ class Graphiql:
         return str(await self.page.locator(editor).last.evaluate("it => it.CodeMirror.getValue()"))
 
 
-@pytest.fixture
-async def graphiql() -> AsyncIterator[Graphiql]:
-    """A page in Chromium that reaches nothing but this machine."""
-    async with page_in_chromium(NOT_TRIED, *CLOSED_NETWORK) as page:
-        yield Graphiql(page)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """A Chromium that reaches nothing but this machine."""
+    async with chromium(NOT_TRIED, *CLOSED_NETWORK) as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def graphiql(browser: Browser) -> AsyncIterator[Graphiql]:
+    """A page of somebody who was never here: nothing is kept from test to test."""
+    async with await browser.new_context() as context:
+        yield Graphiql(await context.new_page())
 
 
 @pytest.fixture

@@ -17,18 +17,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Page, Request
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Request
 
 from app.domain.releases import ReleaseAction
 from app.services import Services, open_services
 from app.settings import Settings
 from tests.api.serving import Api, serving
-from tests.browsing import page_in_chromium
+from tests.browsing import chromium
 from tests.conftest import Clock
 from tests.node.programs import Fact
 from tests.ofrep.clients.sdks import SCRIPTS, install_clients
 from tests.ofrep.clients.shop import ANN, GATE, Given, given, make_shop, open_shop, start, turns
 from tests.scene import act, eventually
+
+# All in one loop, since they share a browser.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FLAGS, EVENTS = "/ofrep/v1/evaluate/flags", "/ofrep/v1/events"
 OLD: Given = {"Ann": "old"}
@@ -87,11 +91,39 @@ def settings(settings: Settings, origin: str) -> Settings:
     return settings.model_copy(update={"allowed_origins": (origin,)})
 
 
-@pytest.fixture
-async def page() -> AsyncIterator[Page]:
-    """A page in Chromium."""
-    async with page_in_chromium(NOT_TRIED) as page:
-        yield page
+@pytest_asyncio.fixture(loop_scope="module")
+async def services(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
+    """A process on the empty store."""
+    async with open_services(settings, clock) as services:
+        await services.store.prepare()
+        yield services
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def secret(services: Services) -> str:
+    """The SDK key of the shop."""
+    return await make_shop(services)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def api(services: Services, secret: str) -> AsyncIterator[Api]:
+    """A server that the shop evaluates at."""
+    async with open_shop(services) as api:
+        yield api
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """A Chromium."""
+    async with chromium(NOT_TRIED) as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A page of somebody who was never here: nothing is kept from test to test."""
+    async with await browser.new_context() as context:
+        yield await context.new_page()
 
 
 class Shop:
