@@ -21,6 +21,7 @@ from app.services import Services, open_services
 from app.settings import Settings
 from app.store import open_store
 from app.store.documents import Store
+from tests.commands import Commands, commands
 from tests.store.servers import mongodb_server, with_database
 
 # Keep bytecode wherever the tests run: else each of their processes, and each it starts, compiles all libraries anew.
@@ -28,10 +29,15 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
+# What is imported and collected stays to the end: looking for garbage in it takes a tenth of the collection.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Keep what was collected, which stays to the end, out of the garbage collector's rounds."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +113,13 @@ async def redis_url(valkey_url: str) -> str:
     async with Redis.from_url(valkey_url) as redis:
         await redis.flushall()
     return valkey_url
+
+
+@pytest.fixture(scope="session")
+def slipway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """Runs `slipway ...` without its start."""
+    with commands(tmp_path_factory.mktemp("commands")) as slipway:
+        yield slipway
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from app.domain.credentials import hash_of
 from app.services import Services
 from app.settings import Settings
 from app.store.access import AuditFilter
+from tests.commands import Commands
 from tests.scene import make_environments
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -22,15 +23,25 @@ SLIPWAY = Path(sys.executable).with_name("slipway")
 pytestmark = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 
 
+def environment(settings: Settings, more: dict[str, str]) -> dict[str, str]:
+    return {"SLIPWAY_STORE_URL": settings.store_url, "COLUMNS": "200"} | more
+
+
 @pytest.fixture
 def run(settings: Settings) -> Run:
     """Run `slipway ...` on the store of `services`."""
 
-    def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        given = {"SLIPWAY_STORE_URL": settings.store_url, "COLUMNS": "200"} | environment
+    def run(*arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        given = environment(settings, more)
         return subprocess.run([SLIPWAY, *arguments], env=given, capture_output=True, text=True, check=False)
 
     return run
+
+
+@pytest.fixture
+def refused(settings: Settings, slipway: Commands) -> Run:
+    """Run a command that ends at once, on the store of `services`, without its start."""
+    return lambda *arguments, **more: slipway.run(arguments, environment(settings, more))
 
 
 async def test_a_token_is_made_listed_and_revoked(services: Services, run: Run) -> None:
@@ -102,19 +113,19 @@ async def test_an_sdk_key_is_made_listed_and_revoked(services: Services, run: Ru
     ],
 )
 async def test_what_cannot_be_is_said_in_a_line(
-    services: Services, run: Run, arguments: tuple[str, ...], says: str
+    services: Services, refused: Run, arguments: tuple[str, ...], says: str
 ) -> None:
     """Exit status 2, and no traceback."""
-    refused = run(*arguments)
-    assert refused.returncode == 2
-    assert says in refused.stderr
-    assert "Traceback" not in refused.stderr
+    ended = refused(*arguments)
+    assert ended.returncode == 2
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("kind", ["token", "sdk-key"])
-async def test_it_wants_to_know_which_store(services: Services, run: Run, kind: str) -> None:
+async def test_it_wants_to_know_which_store(services: Services, refused: Run, kind: str) -> None:
     """Without a store it names both ways to say which."""
-    refused = run(kind, "list", SLIPWAY_STORE_URL="")
-    assert refused.returncode == 2
-    assert "SLIPWAY_STORE_URL" in refused.stderr
-    assert "--data" in refused.stderr
+    ended = refused(kind, "list", SLIPWAY_STORE_URL="")
+    assert ended.returncode == 2
+    assert "SLIPWAY_STORE_URL" in ended.stderr
+    assert "--data" in ended.stderr

@@ -225,6 +225,7 @@ async def test_the_commands_and_healthchecks_of_compose_work(tmp_path: Path) -> 
                 while await check(service, port, env) != 0:
                     assert running[service].poll() is None, f"{service} ended"
                     assert time.monotonic() < deadline, f"{service} did not become healthy"
+                    await asyncio.sleep(0.5)  # each check is a process, which competes with what it waits for
             for service, process in running.items():
                 process.terminate()
                 assert process.wait(10) in (0, -15), service

@@ -69,7 +69,7 @@ class Running:
                 except httpx.TransportError:
                     pass
                 assert time.monotonic() < deadline, f"not ready within {within:g} s: {self.output}"
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
 
     async def end(self, sign: signal.Signals = signal.SIGTERM, within: float = STOP_SECONDS) -> int:
         """Send it a signal and wait for its end: the exit status, negative for a signal that ended it."""

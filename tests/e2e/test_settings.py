@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import Commands
 from tests.e2e.processes import run
 
 RIGHT = {
@@ -48,9 +49,11 @@ def test_missing_settings_are_told_all_at_once(command: str) -> None:
         pytest.param({"SLIPWAY_REDIS_URL": "redis://there/0?s3cret=1"}, ["SLIPWAY_REDIS_URL", "redis://"], id="option"),
     ],
 )
-def test_wrong_settings_are_told_with_what_belongs_there(wrong: dict[str, str], told: list[str]) -> None:
+def test_wrong_settings_are_told_with_what_belongs_there(
+    slipway: Commands, wrong: dict[str, str], told: list[str]
+) -> None:
     """It ends with status 2 and names each wrong variable and what it should be, but no secret."""
-    refused = run("worker", **RIGHT | wrong)
+    refused = slipway.run(("worker",), RIGHT | wrong)
 
     assert refused.returncode == 2, refused.stderr
     for text in told:
