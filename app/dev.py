@@ -74,12 +74,19 @@ async def _welcome(server: Server, services: Services, url: str, token: str, dem
     """Load the demo and say where to go, once requests are answered."""
     while not server.started:  # noqa: ASYNC110 (uvicorn tells no other way)
         await asyncio.sleep(0.01)
-    lines = [f"[bold]Slipway is up[/bold] at {url}", "", f"GraphiQL  {url}/graphql", f"Token     {token}"]
+    lines = [
+        f"[bold]Slipway is up[/bold] at {url}",
+        "",
+        # The page takes the token out of the address bar; what follows # is sent to no server.
+        f"Status page  {url}/#token={quote(token, safe='')}",
+        f"GraphiQL     {url}/graphql",
+        f"Token        {token}",
+    ]
     if demo:
         started = await load_demo(services, ADMINISTRATOR)
-        lines.extend(f"Demo      {release.title} is under way: {release.id}" for release in started)
+        lines.extend(f"Demo         {release.title} is under way: {release.id}" for release in started)
         if not started:
-            lines.append("Demo      was loaded before; for a fresh one choose another folder with --data")
+            lines.append("Demo         was loaded before; for a fresh one choose another folder with --data")
     lines += ["", "Stop with Ctrl-C; the data stays."]
     # Never wrapped, whatever the terminal's width: token and ids are there to be copied.
     Console(soft_wrap=True, highlight=False).print("\n".join(["", *lines, ""]))

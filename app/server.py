@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,6 +37,7 @@ from app.services import Services, open_services
 from app.settings import Settings
 from app.snapshot import Snapshot
 from app.store.documents import StoreUnavailable
+from app.web import serving as web
 
 log = structlog.get_logger()
 
@@ -90,9 +91,9 @@ def create_app(services: Services | None = None) -> Starlette:
             Route("/graphql", endpoint),
             WebSocketRoute("/graphql", endpoint),
             Route("/graphiql/{path:text}", graphiql.asset, methods=["GET"]),
-            Route("/", _to_graphiql, methods=["GET"]),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
+            *web.routes(),
         ],
         middleware=[Middleware(SecurityHeaders), Middleware(CrossOrigin)],
         lifespan=lifespan,
@@ -172,10 +173,6 @@ async def _check(ping: Callable[[], Awaitable[object]]) -> str:
         log.warning("not ready", error=str(error))
         return "does not answer"
     return "ok"
-
-
-async def _to_graphiql(request: Request) -> RedirectResponse:
-    return RedirectResponse("/graphql")
 
 
 async def _prepare(services: Services) -> None:

@@ -1,0 +1,1 @@
+"""The status page: a client of the public API like any other."""

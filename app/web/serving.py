@@ -1,0 +1,70 @@
+"""The files of the status page, held in memory: at every path of a page the same index.html, which routes by itself."""
+
+import hashlib
+from pathlib import Path
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+STATIC = Path(__file__).parent / "static"
+
+PAGES = (
+    "/",
+    "/sign-in",
+    "/releases/{id}",
+    "/features",
+    "/features/{key}",
+    "/pipelines",
+    "/pipelines/{id}",
+)
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+# No inline code or style, nothing from elsewhere, and no text is ever taken for markup (trusted types).
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+
+class _File(Struct, frozen=True):
+    body: bytes
+    etag: str
+    media_type: str
+
+
+def routes() -> list[Route]:
+    """The routes of the page and of its files."""
+    files = {path.relative_to(STATIC).as_posix(): _read(path) for path in STATIC.rglob("*") if path.suffix in _TYPES}
+
+    async def index(request: Request) -> Response:
+        return _answer(request, files["index.html"])
+
+    async def static(request: Request) -> Response:
+        file = files.get(request.path_params["path"])
+        return Response("Not Found", 404, media_type="text/plain") if file is None else _answer(request, file)
+
+    return [
+        *(Route(page, index, methods=["GET"]) for page in PAGES),
+        Route("/static/{path:path}", static, methods=["GET"]),
+    ]
+
+
+def _read(path: Path) -> _File:
+    body = path.read_bytes()
+    return _File(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', _TYPES[path.suffix])
+
+
+def _answer(request: Request, file: _File) -> Response:
+    """The file; only that it is the same where the browser has it. It asks each time, so an update shows at once."""
+    headers = {"etag": file.etag, "cache-control": "no-cache", "content-security-policy": _POLICY}
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if file.etag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(file.body, media_type=file.media_type, headers=headers)

@@ -1,0 +1,69 @@
+// Begin: who it is, which view, and whether what it shows is live.
+
+import { onConnection, query } from "./api.js";
+import { stopClock, synchronise } from "./clock.js";
+import { connectionBanner } from "./connection.js";
+import { replace, setText } from "./dom.js";
+import { watchReviews } from "./reviews.js";
+import { go, route, show, start } from "./router.js";
+import { onSession, setViewer, signOut, takeFromAddress, token, viewer } from "./session.js";
+import { connect, disconnect } from "./socket.js";
+import { releaseView } from "./views/release.js";
+import { releasesView } from "./views/releases.js";
+import { signInView } from "./views/sign-in.js";
+
+const header = document.querySelector("header");
+const whoami = document.getElementById("viewer");
+
+route("/", releasesView);
+route("/releases/:id", releaseView);
+route("/sign-in", signInView);
+
+// Where to go after signing in: where the visitor wanted to.
+let wanted = location.pathname === "/sign-in" ? "/" : location.pathname + location.search;
+let sessionOf = null;
+let stopReviews = () => {};
+
+function session() {
+  header.classList.toggle("signed-out", token() === null);
+  setText(whoami, viewer ? `${viewer.actor.name} · ${viewer.role.toLowerCase()}` : "");
+  if (token() === sessionOf) return;
+  sessionOf = token();
+  stopReviews();
+  disconnect();
+  if (sessionOf === null) {
+    if (location.pathname !== "/sign-in") wanted = location.pathname + location.search;
+    go("/sign-in", { replace: true });
+    return;
+  }
+  connect();
+  stopReviews = watchReviews();
+  if (location.pathname === "/sign-in") go(wanted, { replace: true });
+  else show({ anew: true });
+}
+
+async function learn() {
+  const mine = token();
+  if (mine === null) return;
+  const told = await query("{ viewer { actor { id name } role } }");
+  if (mine === token()) setViewer(told.viewer);
+}
+
+onSession(session);
+onConnection(({ state }) => {
+  document.documentElement.dataset.connection = state;
+  stopClock(state !== "live");
+  if (state !== "live") return;
+  synchronise().catch(() => {});
+  learn().catch(() => {});
+});
+setInterval(() => token() && synchronise().catch(() => {}), 300_000);
+document.getElementById("sign-out").addEventListener("click", () => signOut());
+addEventListener("hashchange", () => takeFromAddress());
+
+start(document.querySelector("main"));
+replace(document.getElementById("banners"), connectionBanner(), ...document.getElementById("banners").children);
+if (!takeFromAddress()) {
+  sessionOf = undefined;
+  session();
+}

@@ -1,0 +1,70 @@
+// Which view is shown: by the path, without loading the page again.
+
+const routes = [];
+let outlet;
+let dispose = () => {};
+let shownPath = null;
+let title = "";
+let mark = "";
+
+/** Show a view at paths like /releases/:id. view(params, outlet) puts an h1 into the outlet at once; returns dispose(). */
+export function route(pattern, view) {
+  const names = [...pattern.matchAll(/:(\w+)/g)].map((match) => match[1]);
+  routes.push({ path: new RegExp(`^${pattern.replace(/:\w+/g, "([^/]+)")}$`), names, view });
+}
+
+/** Begin, in that element. */
+export function start(element) {
+  outlet = element;
+  document.addEventListener("click", follow);
+  addEventListener("popstate", () => show());
+}
+
+/** Go to a path, as by a link; with `replace` in the place of the present one. */
+export function go(path, { replace = false } = {}) {
+  history[replace ? "replaceState" : "pushState"](null, "", path);
+  show();
+  scrollTo(0, 0);
+}
+
+/** Show what is at the address; anew even if it is shown already, with `anew`. */
+export function show({ anew = false, focus = true } = {}) {
+  if (shownPath === location.pathname && !anew) return;
+  shownPath = location.pathname;
+  dispose();
+  const found = routes.find(({ path }) => path.test(shownPath)) ?? routes[0];
+  const values = found.path.exec(shownPath)?.slice(1) ?? [];
+  const params = Object.fromEntries(found.names.map((name, index) => [name, decodeURIComponent(values[index])]));
+  outlet.replaceChildren();
+  dispose = found.view(params, outlet) ?? (() => {});
+  for (const link of document.querySelectorAll("nav a[data-link]")) {
+    const { pathname } = new URL(link.href);
+    const current = shownPath === pathname || (pathname !== "/" && shownPath.startsWith(`${pathname}/`));
+    link.toggleAttribute("aria-current", current);
+    if (current) link.setAttribute("aria-current", "page");
+  }
+  const heading = outlet.querySelector("h1");
+  if (!heading) return;
+  setTitle(heading.textContent);
+  heading.tabIndex = -1;
+  if (focus) heading.focus({ preventScroll: true });
+}
+
+/** Name the page, in the tab. */
+export function setTitle(text) {
+  title = text;
+  document.title = `${mark}${title} · Slipway`;
+}
+
+/** What stands before the name of every page, as a count of what waits. */
+export function setMark(text) {
+  mark = text;
+  setTitle(title);
+}
+
+function follow(event) {
+  const link = event.target.closest?.("a[data-link]");
+  if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  go(link.getAttribute("href"));
+}

@@ -1,0 +1,165 @@
+// One websocket for all subscriptions (graphql-transport-ws). Lost, it is opened again, and every subscription with it.
+//
+// It is "live" only once every view has caught up with what happened meanwhile; until then it is "connecting", and
+// "offline" while nothing is connected. Nothing that is shown then may pass for live.
+
+import { ApiError } from "./api.js";
+import { signOut, token } from "./session.js";
+
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 15_000;
+const PING_MS = 10_000;
+const PONG_WITHIN_MS = 5_000;
+// The subscription is wrong, and would be again.
+const FINAL = new Set(["BAD_REQUEST", "BAD_USER_INPUT", "FORBIDDEN", "NOT_FOUND", "LIMIT_EXCEEDED"]);
+
+const subscriptions = new Map();
+const listeners = new Set();
+let connection = { state: "offline", since: null, retryAt: null };
+let socket = null;
+let lost = 0; // sockets in a row that did not become live
+let ids = 0;
+let retrying;
+let pinging;
+let awaited;
+
+/** Follow {state, since, retryAt}: since when it is not live, and when it is tried again. Returns what ends that. */
+export function onConnection(listener) {
+  listeners.add(listener);
+  listener(connection);
+  return () => listeners.delete(listener);
+}
+
+function become(state, retryAt = null) {
+  const since = state === "live" ? null : (connection.since ?? Date.now());
+  connection = { state, since, retryAt };
+  listeners.forEach((listener) => listener(connection));
+}
+
+/**
+ * Subscribe, for as long as it takes. `variables` may be a function, asked at each connection: what lets it say
+ * after which event it goes on. Handlers: next(data); error(ApiError) once it is refused for good; complete(), which
+ * says whether that was its end (by default it has none, and is asked for again); resumed(), after another
+ * connection: what it returns is waited for before the page is live. Returns stop().
+ */
+export function subscribe(document, variables, handlers) {
+  const id = String(++ids);
+  subscriptions.set(id, { document, variables, handlers });
+  if (isOpen()) send(id);
+  return () => {
+    if (subscriptions.delete(id) && isOpen()) say({ id, type: "complete" });
+  };
+}
+
+/** Open the socket, if there is a session, and keep it open. */
+export function connect() {
+  clearTimeout(retrying);
+  if (socket || token() === null) return;
+  become("connecting");
+  const mine = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/graphql`, [
+    "graphql-transport-ws",
+  ]);
+  socket = mine;
+  expect(); // the handshake, too, may hang
+  mine.onopen = () => say({ type: "connection_init", payload: { authorization: `Bearer ${token()}` } });
+  mine.onmessage = ({ data }) => socket === mine && hear(JSON.parse(data));
+  mine.onclose = ({ code }) => {
+    if (socket !== mine) return;
+    drop();
+    if (code === 4403) signOut("The token is not valid, or not any more.");
+    else later();
+  };
+}
+
+/** Close the socket, until there is another session. */
+export function disconnect() {
+  clearTimeout(retrying);
+  drop();
+  lost = 0;
+  connection = { ...connection, since: null };
+  become("offline");
+}
+
+/** Try now instead of later; on a socket that seems live, ask whether it is. */
+export function tryNow() {
+  if (!socket) connect();
+  else if (isOpen()) ping();
+}
+
+const isOpen = () => socket?.acknowledged === true;
+const say = (message) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message));
+
+function hear(message) {
+  clearTimeout(awaited);
+  if (message.type === "connection_ack") return void acknowledged();
+  if (message.type === "ping") return say({ type: "pong" });
+  const { handlers } = subscriptions.get(message.id) ?? {};
+  if (!handlers) return;
+  if (message.type === "next" && !message.payload.errors) return handlers.next(message.payload.data);
+  if (message.type === "complete") {
+    if (!handlers.complete?.()) fail();
+    else subscriptions.delete(message.id);
+    return;
+  }
+  const error = ApiError.from((message.type === "next" ? message.payload.errors : message.payload)[0]);
+  if (!FINAL.has(error.code)) return fail();
+  subscriptions.delete(message.id);
+  handlers.error?.(error);
+}
+
+async function acknowledged() {
+  const mine = socket;
+  const again = lost > 0;
+  mine.acknowledged = true;
+  pinging = setInterval(ping, PING_MS);
+  for (const id of subscriptions.keys()) send(id);
+  try {
+    if (again) await Promise.all([...subscriptions.values()].map(({ handlers }) => handlers.resumed?.()));
+  } catch {
+    if (socket === mine) fail();
+    return;
+  }
+  if (socket !== mine) return;
+  lost = 0;
+  become("live");
+}
+
+function send(id) {
+  const { document, variables } = subscriptions.get(id);
+  const given = typeof variables === "function" ? variables() : variables;
+  say({ id, type: "subscribe", payload: { query: document, variables: given ?? {} } });
+}
+
+function ping() {
+  say({ type: "ping" });
+  expect();
+}
+
+/** Any message will do; without one the connection is taken for lost, whatever the browser thinks. */
+function expect() {
+  clearTimeout(awaited);
+  awaited = setTimeout(fail, PONG_WITHIN_MS);
+}
+
+function fail() {
+  drop();
+  later();
+}
+
+function drop() {
+  clearInterval(pinging);
+  clearTimeout(awaited);
+  const mine = socket;
+  socket = null;
+  mine?.close();
+}
+
+/** Try again after twice as long as the last time, at most; jitter, so that not all pages do it at once. */
+function later() {
+  const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** lost++) * (0.5 + Math.random() / 2);
+  become("offline", Date.now() + wait);
+  retrying = setTimeout(connect, wait);
+}
+
+addEventListener("online", tryNow);
+document.addEventListener("visibilitychange", () => document.hidden || tryNow());
