@@ -1,6 +1,9 @@
 """The files of the status page, held in memory: at every path of a page the same index.html, which routes by itself."""
 
 import hashlib
+import posixpath
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -20,6 +23,9 @@ PAGES = (
     "/pipelines/{id}",
 )
 
+_MAIN = "js/main.js"
+_IMPORT = re.compile(r'^(?:import|export) .*?from "(\.[^"]+)";$', re.MULTILINE | re.DOTALL)
+
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -33,7 +39,9 @@ _POLICY = (
 )
 
 
-class _File(Struct, frozen=True):
+class File(Struct, frozen=True):
+    """A file as it is served."""
+
     body: bytes
     etag: str
     media_type: str
@@ -41,10 +49,12 @@ class _File(Struct, frozen=True):
 
 def routes() -> list[Route]:
     """The routes of the page and of its files."""
-    files = {path.relative_to(STATIC).as_posix(): _read(path) for path in STATIC.rglob("*") if path.suffix in _TYPES}
+    files = read_files()
+    # Told with the page, so that a module is not asked for only once the one that imports it has come.
+    link = ", ".join(f"</static/{name}>; rel=modulepreload" for name in sorted(imported(files, _MAIN) - {_MAIN}))
 
     async def index(request: Request) -> Response:
-        return _answer(request, files["index.html"])
+        return _answer(request, files["index.html"], link=link)
 
     async def static(request: Request) -> Response:
         file = files.get(request.path_params["path"])
@@ -56,14 +66,32 @@ def routes() -> list[Route]:
     ]
 
 
-def _read(path: Path) -> _File:
+def read_files() -> dict[str, File]:
+    """All files by their path."""
+    return {path.relative_to(STATIC).as_posix(): _read(path) for path in STATIC.rglob("*") if path.suffix in _TYPES}
+
+
+def _read(path: Path) -> File:
     body = path.read_bytes()
-    return _File(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', _TYPES[path.suffix])
+    return File(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', _TYPES[path.suffix])
 
 
-def _answer(request: Request, file: _File) -> Response:
+def imported(files: Mapping[str, File], name: str) -> set[str]:
+    """A module and all those that it imports at once."""
+    found, left = set[str](), {name}
+    while left:
+        found.add(name := left.pop())
+        there = (
+            posixpath.normpath(posixpath.join(posixpath.dirname(name), each))
+            for each in _IMPORT.findall(files[name].body.decode())
+        )
+        left.update(set(there) - found)
+    return found
+
+
+def _answer(request: Request, file: File, **more: str) -> Response:
     """The file; only that it is the same where the browser has it. It asks each time, so an update shows at once."""
-    headers = {"etag": file.etag, "cache-control": "no-cache", "content-security-policy": _POLICY}
+    headers = {"etag": file.etag, "cache-control": "no-cache", "content-security-policy": _POLICY} | more
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if file.etag in known or "*" in known:
         return Response(status_code=304, headers=headers)

@@ -89,7 +89,7 @@ async def test_the_demo_is_a_pipeline_with_two_releases_under_way(demo: Demo) ->
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_first_command_says_where_to_go_and_answers(demo: Demo, capsys: pytest.CaptureFixture[str]) -> None:
-    """`slipway dev --demo` prints where page and GraphiQL are and the token, and answers whoever has the token, and nobody else."""
+    """`slipway dev --demo` prints the page's link, GraphiQL and token, and answers whoever has the token alone."""
     slipway, port = demo.slipway, demo.slipway.url.rpartition(":")[2]
     assert slipway.printed_url == f"http://localhost:{port}"
     assert f"Status page  http://localhost:{port}/#token={slipway.token}\n" in slipway.output

@@ -5,10 +5,9 @@ import { stopClock, synchronise } from "./clock.js";
 import { connectionBanner } from "./connection.js";
 import { replace, setText } from "./dom.js";
 import { watchReviews } from "./reviews.js";
-import { go, route, show, start } from "./router.js";
+import { go, lazily, route, show, start } from "./router.js";
 import { onSession, setViewer, signOut, takeFromAddress, token, viewer } from "./session.js";
 import { connect, disconnect } from "./socket.js";
-import { releaseView } from "./views/release.js";
 import { releasesView } from "./views/releases.js";
 import { signInView } from "./views/sign-in.js";
 
@@ -16,7 +15,7 @@ const header = document.querySelector("header");
 const whoami = document.getElementById("viewer");
 
 route("/", releasesView);
-route("/releases/:id", releaseView);
+route("/releases/:id", lazily(() => import("./views/release.js"), "releaseView"));
 route("/sign-in", signInView);
 
 // Where to go after signing in: where the visitor wanted to.

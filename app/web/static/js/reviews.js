@@ -13,10 +13,19 @@ const WAITING = `subscription {
 const SETTLE_MS = 100;
 const SHOWN = 3;
 
+const mine = new Map();
+const listeners = new Set();
+
+/** Follow the set of ids of what waits for the caller; returns what ends that. */
+export function onReviews(listener) {
+  listeners.add(listener);
+  listener(new Set(mine.keys()));
+  return () => listeners.delete(listener);
+}
+
 /** Watch, until the returned function is called. */
 export function watchReviews() {
   const banner = document.getElementById("reviews");
-  const mine = new Map();
   let told = new Set();
   let timer = null;
 
@@ -36,6 +45,7 @@ export function watchReviews() {
     if (fresh.length === 1) announce(`${releaseTitle(fresh[0])} waits for your review.`);
     else if (fresh.length) announce(`${fresh.length} more releases wait for your review.`);
     told = new Set(mine.keys());
+    listeners.forEach((listener) => listener(told));
   }
 
   const later = () => (timer ??= setTimeout(show, SETTLE_MS));

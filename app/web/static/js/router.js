@@ -28,7 +28,7 @@ export function go(path, { replace = false } = {}) {
 }
 
 /** Show what is at the address; anew even if it is shown already, with `anew`. */
-export function show({ anew = false, focus = true } = {}) {
+export function show({ anew = false } = {}) {
   if (shownPath === location.pathname && !anew) return;
   shownPath = location.pathname;
   dispose();
@@ -43,12 +43,32 @@ export function show({ anew = false, focus = true } = {}) {
     link.toggleAttribute("aria-current", current);
     if (current) link.setAttribute("aria-current", "page");
   }
+  introduce();
+}
+
+/** Name the page after its heading, and go on from there by keyboard or screen reader. */
+function introduce() {
   const heading = outlet.querySelector("h1");
   if (!heading) return;
   setTitle(heading.textContent);
   heading.tabIndex = -1;
-  if (focus) heading.focus({ preventScroll: true });
+  heading.focus({ preventScroll: true });
 }
+
+/** A view whose module is loaded when it is first shown: lazily(() => import("./views/x.js"), "xView"). */
+export const lazily = (load, name) => (params, element) => {
+  let end = () => {};
+  let isOver = false;
+  load().then((module) => {
+    if (isOver) return;
+    end = module[name](params, element) ?? end;
+    introduce();
+  });
+  return () => {
+    isOver = true;
+    end();
+  };
+};
 
 /** Name the page, in the tab. */
 export function setTitle(text) {

@@ -1,0 +1,13 @@
+// What happened to a release, the latest first.
+
+import { time } from "../clock.js";
+import { h } from "../dom.js";
+import { event as inWords } from "../words.js";
+
+/** Who did what, in a sentence. */
+export const told = (event) =>
+  `${event.actor.name} ${inWords(event)}` +
+  (event.bypassedReviewOf.length ? `, bypassing the review of ${event.bypassedReviewOf.map(({ name }) => `“${name}”`).join(", ")}` : "");
+
+export const eventItem = (event) =>
+  h("li", { "data-type": event.type }, h("p", null, told(event)), event.reason && h("q", null, event.reason), h("small", null, time(event.at)));
