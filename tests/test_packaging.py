@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -229,3 +230,20 @@ async def test_the_commands_and_healthchecks_of_compose_work(tmp_path: Path) -> 
             for service, process in running.items():
                 process.terminate()
                 assert process.wait(10) in (0, -15), service
+
+
+def test_the_wheel_holds_the_status_page(tmp_path: Path) -> None:
+    """Who installs the package has every file of the page, and no third party's."""
+    built = subprocess.run(
+        ["uv", "build", "--wheel", "--out-dir", tmp_path, ROOT],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    folder = "app/web/static"
+    with ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith(f"{folder}/")}
+    assert packed == {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}

@@ -3,8 +3,9 @@
 import hashlib
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -13,15 +14,16 @@ from starlette.routing import Route
 
 STATIC = Path(__file__).parent / "static"
 
-PAGES = (
-    "/",
-    "/sign-in",
-    "/releases/{id}",
-    "/features",
-    "/features/{key}",
-    "/pipelines",
-    "/pipelines/{id}",
-)
+# Each page's path, and the module that shows it.
+PAGES = {
+    "/": "js/views/releases.js",
+    "/sign-in": "js/views/sign-in.js",
+    "/releases/{id}": "js/views/release.js",
+    "/features": "js/views/features.js",
+    "/features/{key}": "js/views/feature.js",
+    "/pipelines": "js/views/pipelines.js",
+    "/pipelines/{id}": "js/views/pipeline.js",
+}
 
 _MAIN = "js/main.js"
 _IMPORT = re.compile(r'^(?:import|export) .*?from "(\.[^"]+)";$', re.MULTILINE | re.DOTALL)
@@ -39,6 +41,9 @@ _POLICY = (
 )
 
 
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
 class File(Struct, frozen=True):
     """A file as it is served."""
 
@@ -50,18 +55,22 @@ class File(Struct, frozen=True):
 def routes() -> list[Route]:
     """The routes of the page and of its files."""
     files = read_files()
-    # Told with the page, so that a module is not asked for only once the one that imports it has come.
-    link = ", ".join(f"</static/{name}>; rel=modulepreload" for name in sorted(imported(files, _MAIN) - {_MAIN}))
 
-    async def index(request: Request) -> Response:
-        return _answer(request, files["index.html"], link=link)
+    def page(view: str) -> Endpoint:
+        # Told with the page, so that a module is not asked for only once the one that imports it has come.
+        link = ", ".join(f"</static/{name}>; rel=modulepreload" for name in sorted(imported(files, _MAIN, view)))
+
+        async def index(request: Request) -> Response:
+            return _answer(request, files["index.html"], link=link)
+
+        return index
 
     async def static(request: Request) -> Response:
         file = files.get(request.path_params["path"])
         return Response("Not Found", 404, media_type="text/plain") if file is None else _answer(request, file)
 
     return [
-        *(Route(page, index, methods=["GET"]) for page in PAGES),
+        *(Route(path, page(view), methods=["GET"]) for path, view in PAGES.items()),
         Route("/static/{path:path}", static, methods=["GET"]),
     ]
 
@@ -76,9 +85,9 @@ def _read(path: Path) -> File:
     return File(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', _TYPES[path.suffix])
 
 
-def imported(files: Mapping[str, File], name: str) -> set[str]:
-    """A module and all those that it imports at once."""
-    found, left = set[str](), {name}
+def imported(files: Mapping[str, File], *names: str) -> set[str]:
+    """Those modules that there are, and all that they import at once."""
+    found, left = set[str](), set(files).intersection(names)
     while left:
         found.add(name := left.pop())
         there = (

@@ -27,11 +27,8 @@ async def test_a_server_whose_stores_answer_is_alive_and_ready(api: Api) -> None
 
 @ON_SQLITE
 async def test_a_browser_finds_graphiql(api: Api) -> None:
-    """`/` leads to /graphql, where a browser is shown GraphiQL, and a program its answer."""
-    led = await api.http.get("/", headers=BROWSER)
-    assert (led.status_code, led.headers["location"]) == (307, "/graphql")
-
-    page = await api.http.get("/", headers=BROWSER, follow_redirects=True)
+    """At /graphql a browser is shown GraphiQL, and a program its answer."""
+    page = await api.http.get("/graphql", headers=BROWSER)
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     assert "GraphiQL" in page.text

@@ -8,15 +8,14 @@ import { watchReviews } from "./reviews.js";
 import { go, lazily, route, show, start } from "./router.js";
 import { onSession, setViewer, signOut, takeFromAddress, token, viewer } from "./session.js";
 import { connect, disconnect } from "./socket.js";
-import { releasesView } from "./views/releases.js";
-import { signInView } from "./views/sign-in.js";
 
 const header = document.querySelector("header");
 const whoami = document.getElementById("viewer");
 
-route("/", releasesView);
+// Each view is loaded when it is first shown (and told of by serving.py, so that it comes with the rest).
+route("/", lazily(() => import("./views/releases.js"), "releasesView"));
 route("/releases/:id", lazily(() => import("./views/release.js"), "releaseView"));
-route("/sign-in", signInView);
+route("/sign-in", lazily(() => import("./views/sign-in.js"), "signInView"));
 
 // Where to go after signing in: where the visitor wanted to.
 let wanted = location.pathname === "/sign-in" ? "/" : location.pathname + location.search;

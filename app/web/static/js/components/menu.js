@@ -51,6 +51,7 @@ export function menuButton(label, items) {
       {
         type: "button",
         role: "menuitem",
+        "aria-label": text,
         tabindex: "-1",
         class: tone,
         "aria-disabled": reason ? "true" : null,
