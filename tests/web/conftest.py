@@ -1,0 +1,43 @@
+"""A browser and a server for all tests of a module, which leave each other's releases alone."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+from pydantic import SecretStr
+
+from app.services import open_services
+from app.settings import Settings
+from tests.api.serving import Api, serving
+from tests.scene import make_environments
+from tests.web.browsing import chromium
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """A Chromium."""
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def settings(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """What the server is told."""
+    file = tmp_path_factory.mktemp("web") / "slipway.db"
+    return Settings(
+        store_url=f"sqlite:///{file}",
+        redis_url=valkey_url,
+        admin_token=SecretStr("admin-of-the-page"),
+        requests_per_minute=0,
+    )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(settings: Settings) -> AsyncIterator[Api]:
+    """A server with environments and nothing else."""
+    async with open_services(settings) as services:
+        await services.store.prepare()
+        await make_environments(services)
+        async with serving(services) as api:
+            yield api
