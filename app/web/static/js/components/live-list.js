@@ -7,6 +7,7 @@ import { h } from "../dom.js";
 import { releaseRow } from "./release-row.js";
 
 const FRAME_MS = 8;
+const FILTERED_A_FRAME = 200; // what is shown or hidden is laid out in the same frame
 
 const position = ({ startedAt, id }) => startedAt + id;
 
@@ -16,6 +17,7 @@ export function liveList({ label, isShown = () => true, onchange = () => {} }) {
   const entries = new Map(); // id -> {release, row, key}
   const order = []; // entries, the newest first
   const arrived = new Map();
+  let unfiltered = [];
   let mine = new Set();
   let frame = null;
 
@@ -56,9 +58,12 @@ export function liveList({ label, isShown = () => true, onchange = () => {} }) {
       write(release);
       if (performance.now() > until) break;
     }
-    if (arrived.size) frame = requestAnimationFrame(flush);
+    for (const { release, row } of unfiltered.splice(0, FILTERED_A_FRAME)) row.node.hidden = !isShown(release);
+    if (arrived.size || unfiltered.length) later();
     onchange();
   }
+
+  const later = () => (frame ??= requestAnimationFrame(flush));
 
   return {
     node,
@@ -71,7 +76,7 @@ export function liveList({ label, isShown = () => true, onchange = () => {} }) {
     put(release) {
       if ((arrived.get(release.id)?.revision ?? 0) > release.revision) return;
       arrived.set(release.id, release);
-      frame ??= requestAnimationFrame(flush);
+      later();
     },
 
     remove(id) {
@@ -81,7 +86,7 @@ export function liveList({ label, isShown = () => true, onchange = () => {} }) {
       entries.delete(id);
       order.splice(order.indexOf(entry), 1);
       entry.row.node.remove();
-      frame ??= requestAnimationFrame(flush);
+      later();
     },
 
     clear() {
@@ -92,8 +97,8 @@ export function liveList({ label, isShown = () => true, onchange = () => {} }) {
     },
 
     filter() {
-      for (const { release, row } of order) row.node.hidden = !isShown(release);
-      onchange();
+      unfiltered = [...order];
+      later();
     },
 
     /** Mark those that wait for the caller. */

@@ -1,10 +1,12 @@
 // Which releases are shown: by status, feature and pipeline, kept in the address so that it can be passed on.
 
 import { all } from "../api.js";
-import { h } from "../dom.js";
+import { h, replace } from "../dom.js";
 import { STATUSES, capital } from "../words.js";
 
 const CHOICES = ["WAITING_FOR_REVIEW", "IN_PROGRESS", "PAUSED", "COMPLETED", "ABORTED"];
+const COLLATOR = new Intl.Collator();
+const WRITTEN_AFTER_MS = 100;
 const FEATURES = `query ($after: String) {
   features(first: 100, after: $after) { edges { node { key } } pageInfo { hasNextPage endCursor } }
 }`;
@@ -16,7 +18,9 @@ const PIPELINES = `query ($after: String) {
 export function releaseFilter(onchange) {
   const given = new URLSearchParams(location.search);
   const chosen = { status: given.get("status"), feature: given.get("feature"), pipeline: given.get("pipeline") };
-  const known = { feature: new Set(), pipeline: new Set() };
+  const known = { feature: new Map(), pipeline: new Map() };
+
+  let writing = null;
 
   function select(name, label, options) {
     const node = h(
@@ -40,14 +44,22 @@ export function releaseFilter(onchange) {
     onchange();
   }
 
-  /** Offer a choice, in alphabetical order. */
+  /** Offer a choice; the fields are written once for many of them. */
   function add(name, value, label) {
     if (!value || known[name].has(value)) return;
-    known[name].add(value);
-    const { node } = fields[name];
-    const before = [...node.options].slice(1).find((option) => option.label.localeCompare(label) > 0);
-    node.add(h("option", { value }, label), before ?? null);
-    if (chosen[name] === value) node.value = value;
+    known[name].set(value, label);
+    writing ??= setTimeout(write, WRITTEN_AFTER_MS);
+  }
+
+  function write() {
+    writing = null;
+    for (const [name, choices] of Object.entries(known)) {
+      const { node } = fields[name];
+      if (node.options.length === choices.size + 1) continue;
+      const sorted = [...choices].sort(([, one], [, other]) => COLLATOR.compare(one, other));
+      replace(node, node.options[0], sorted.map(([value, label]) => h("option", { value }, label)));
+      node.value = chosen[name] ?? "";
+    }
   }
 
   if (chosen.feature) add("feature", chosen.feature, chosen.feature);
