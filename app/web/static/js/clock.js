@@ -9,7 +9,7 @@ const tickers = new Set();
 let offset = 0;
 let isStopped = true;
 
-/** Now, in milliseconds since 1970, by the server's clock. */
+/** Milliseconds since 1970, by the server's clock. */
 export const now = () => Date.now() + offset;
 
 /** Ask the server what time it is. */
@@ -51,12 +51,10 @@ export function seconds(duration) {
   return [604_800, 86_400, 3_600, 60, 1].reduce((sum, size, index) => sum + size * parts[index], 0);
 }
 
-/** An ISO 8601 duration as people read it. */
 export const duration = (iso) => inWords(seconds(iso));
 
 export const exactly = (iso) => EXACT.format(new Date(iso));
 
-/** How long ago, or until when. */
 export function relatively(iso) {
   const past = (now() - Date.parse(iso)) / 1000;
   if (Math.abs(past) < 5) return "now";

@@ -3,14 +3,20 @@
 const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "hidden", "textContent"]);
 const shown = (child) => child !== null && child !== undefined && child !== false;
 
-/** An element: attributes, some properties, and listeners named on…; children may be nested, or missing. */
-export function h(tag, props, ...children) {
+/**
+ * An element, as h("p.hint", {title: "Exactly"}, "text"): attributes, some properties, and listeners named on…, where
+ * there are any; children may be nested, or missing.
+ */
+export function h(name, ...rest) {
+  const [tag, kind] = name.split(".");
   const node = document.createElement(tag);
-  node.append(...children.flat(Infinity).filter(shown));
-  for (const [name, value] of Object.entries(props ?? {})) {
+  if (kind) node.className = kind;
+  const props = Object.getPrototypeOf(rest[0] ?? "") === Object.prototype ? rest.shift() : {};
+  replace(node, rest);
+  for (const [name, value] of Object.entries(props)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (PROPERTIES.has(name)) node[name] = value ?? "";
-    else if (shown(value)) node.setAttribute(name, value === true ? "" : value);
+    else setAttribute(node, name, value === true ? "" : value);
   }
   return node;
 }

@@ -3,7 +3,7 @@
 import { onConnection, query } from "./api.js";
 import { stopClock, synchronise } from "./clock.js";
 import { connectionBanner } from "./connection.js";
-import { replace, setText } from "./dom.js";
+import { setText } from "./dom.js";
 import { watchReviews } from "./reviews.js";
 import { go, lazily, route, show, start } from "./router.js";
 import { onSession, setViewer, signOut, takeFromAddress, token, viewer } from "./session.js";
@@ -60,7 +60,7 @@ document.getElementById("sign-out").addEventListener("click", () => signOut());
 addEventListener("hashchange", () => takeFromAddress());
 
 start(document.querySelector("main"));
-replace(document.getElementById("banners"), connectionBanner(), ...document.getElementById("banners").children);
+document.getElementById("banners").prepend(connectionBanner());
 if (!takeFromAddress()) {
   sessionOf = undefined;
   session();

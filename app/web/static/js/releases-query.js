@@ -1,12 +1,5 @@
 // What the pages ask of a release.
 
-/** For a row of a list. */
-export const ROW = `
-  id number status revision description pipelineId pipelineName feature { key } startedBy { name } startedAt endedAt
-  phases { name status }
-  currentPhase { name status requiredApprovals approvals { at } bakeTime bakeEndsAt bakeRemaining }
-`;
-
 /** What may change of a release while it is under way. */
 export const LIVE = `
   id number status revision feature { key } endedAt expectedEndAt

@@ -39,8 +39,8 @@ export function watchReviews() {
       h("a", { href: `/releases/${release.id}`, "data-link": true }, releaseTitle(release)),
     ]);
     const more = releases.length - SHOWN;
-    const text = releases.length === 1 ? "1 release waits for your review:" : `${releases.length} releases wait for your review:`;
-    replace(banner, text, links, more > 0 && ` and ${more} more`);
+    const text = releases.length === 1 ? "1 release waits" : `${releases.length} releases wait`;
+    replace(banner, text, " for your review:", links, more > 0 && ` and ${more} more`);
     const fresh = releases.filter(({ id }) => !told.has(id));
     if (fresh.length === 1) announce(`${releaseTitle(fresh[0])} waits for your review.`);
     else if (fresh.length) announce(`${fresh.length} more releases wait for your review.`);

@@ -7,13 +7,12 @@ let shownPath = null;
 let title = "";
 let mark = "";
 
-/** Show a view at paths like /releases/:id. view(params, outlet) puts an h1 into the outlet at once; returns dispose(). */
+/** Show a view at paths like /releases/:id: view(params, outlet) begins with an h1 and returns dispose(). */
 export function route(pattern, view) {
   const names = [...pattern.matchAll(/:(\w+)/g)].map((match) => match[1]);
   routes.push({ path: new RegExp(`^${pattern.replace(/:\w+/g, "([^/]+)")}$`), names, view });
 }
 
-/** Begin, in that element. */
 export function start(element) {
   outlet = element;
   document.addEventListener("click", follow);
@@ -70,13 +69,12 @@ export const lazily = (load, name) => (params, element) => {
   };
 };
 
-/** Name the page, in the tab. */
 export function setTitle(text) {
   title = text;
   document.title = `${mark}${title} · Slipway`;
 }
 
-/** What stands before the name of every page, as a count of what waits. */
+/** What stands before every page's name in the tab. */
 export function setMark(text) {
   mark = text;
   setTitle(title);

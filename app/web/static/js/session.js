@@ -5,7 +5,7 @@ const listeners = new Set();
 
 /** Why the last session ended, for the sign-in page to say. */
 export let endedBecause = "";
-/** What the API says of the caller: {actor {id name}, role}. Null until it has. */
+/** {actor {id name}, role}, once the API has said so. */
 export let viewer = null;
 
 export const token = () => sessionStorage.getItem(KEY);
@@ -44,7 +44,7 @@ const ROLES = ["VIEWER", "OPERATOR", "APPROVER", "ADMIN"];
 /** Whether the caller's role includes another; the server decides all the same. */
 export const may = (role) => viewer !== null && ROLES.indexOf(viewer.role) >= ROLES.indexOf(role);
 
-/** Call at every sign-in, sign-out and change of the viewer. Returns what ends that. */
+/** Follow sign-in, sign-out and the viewer; returns what ends that. */
 export function onSession(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);

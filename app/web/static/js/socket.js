@@ -1,7 +1,5 @@
-// One websocket for all subscriptions (graphql-transport-ws). Lost, it is opened again, and every subscription with it.
-//
-// It is "live" only once every view has caught up with what happened meanwhile; until then it is "connecting", and
-// "offline" while nothing is connected. Nothing that is shown then may pass for live.
+// One websocket for all subscriptions (graphql-transport-ws). Lost, it is opened again, and they with it. It is "live"
+// only once every view has caught up with what happened meanwhile; until then it is "connecting", or "offline".
 
 import { ApiError } from "./api.js";
 import { signOut, token } from "./session.js";
@@ -23,7 +21,7 @@ let retrying;
 let pinging;
 let awaited;
 
-/** Follow {state, since, retryAt}: since when it is not live, and when it is tried again. Returns what ends that. */
+/** Follow {state, since (it is not live), retryAt}; returns what ends that. */
 export function onConnection(listener) {
   listeners.add(listener);
   listener(connection);
@@ -37,10 +35,9 @@ function become(state, retryAt = null) {
 }
 
 /**
- * Subscribe, for as long as it takes. `variables` may be a function, asked at each connection: what lets it say
- * after which event it goes on. Handlers: next(data); error(ApiError) once it is refused for good; complete(), which
- * says whether that was its end (by default it has none, and is asked for again); resumed(), after another
- * connection: what it returns is waited for before the page is live. Returns stop().
+ * Subscribe until stop() is called, which it returns. `variables` may be a function, asked at each connection: after
+ * which event it goes on. Handlers: next(data); error(ApiError) when refused for good; complete(), true if that was its
+ * end (by default it has none); resumed(), after another connection: the page is live once that is done.
  */
 export function subscribe(document, variables, handlers) {
   const id = String(++ids);
@@ -56,9 +53,7 @@ export function connect() {
   clearTimeout(retrying);
   if (socket || token() === null) return;
   become("connecting");
-  const mine = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/graphql`, [
-    "graphql-transport-ws",
-  ]);
+  const mine = new WebSocket(`${location.origin.replace("http", "ws")}/graphql`, "graphql-transport-ws");
   socket = mine;
   expect(); // the handshake, too, may hang
   mine.onopen = () => say({ type: "connection_init", payload: { authorization: `Bearer ${token()}` } });
@@ -102,9 +97,9 @@ function hear(message) {
     return;
   }
   const error = ApiError.from((message.type === "next" ? message.payload.errors : message.payload)[0]);
-  if (!FINAL.has(error.code)) return fail();
+  if (!handlers.error || !FINAL.has(error.code)) return fail();
   subscriptions.delete(message.id);
-  handlers.error?.(error);
+  handlers.error(error);
 }
 
 async function acknowledged() {
@@ -135,7 +130,7 @@ function ping() {
   expect();
 }
 
-/** Any message will do; without one the connection is taken for lost, whatever the browser thinks. */
+/** Without any message the connection is taken for lost, whatever the browser thinks. */
 function expect() {
   clearTimeout(awaited);
   awaited = setTimeout(fail, PONG_WITHIN_MS);
@@ -154,7 +149,7 @@ function drop() {
   mine?.close();
 }
 
-/** Try again after twice as long as the last time, at most; jitter, so that not all pages do it at once. */
+/** Wait twice as long each time; with jitter, so that not all pages come back at once. */
 function later() {
   const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** lost++) * (0.5 + Math.random() / 2);
   become("offline", Date.now() + wait);

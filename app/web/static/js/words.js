@@ -58,7 +58,6 @@ const OPERATORS = {
 
 export const OPERATOR_NAMES = OPERATORS;
 
-/** The text with a capital at its beginning. */
 export const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 /** A condition as a clause: region is “us-west” or “us-east”. */
@@ -76,7 +75,6 @@ export function rule({ environments, conditions }) {
 /** What happened, after the name of who did it: skipped “Staging”. */
 export const event = ({ type, phase }) => EVENTS[type] + (phase ? ` “${phase.name}”` : "");
 
-/** What a release waits for, if for anything. */
 export function waitsFor({ status, currentPhase }) {
   if (!currentPhase) return capital(STATUSES[status]);
   const { name, requiredApprovals, approvals } = currentPhase;
@@ -86,5 +84,4 @@ export function waitsFor({ status, currentPhase }) {
   return `“${name}” waits for review${given}`;
 }
 
-/** The title of a release: search-tuning #3. */
 export const releaseTitle = ({ feature, number }) => `${feature.key} #${number}`;

@@ -1,7 +1,5 @@
-// The dialog of an action on a release: what it will do, why it is done, and what came of it.
-//
-// It names the phase that was seen when it was opened, and has one idempotency key: however often it is confirmed, and
-// whatever becomes of the connection, the action is done once or refused.
+// The dialog of an action on a release: what it will do, why it is done, and what came of it. It names the phase that
+// was seen when it was opened, and has one idempotency key: however often it is confirmed, it is done once or refused.
 
 import { mutate, query } from "../api.js";
 import { time } from "../clock.js";
@@ -44,8 +42,8 @@ export function openActionDialog(release, { action, confirmation, bypassesReview
 
   const reason = h("textarea", { id: "reason", required: bypassReview, "aria-describedby": "reason-error" });
   const reasonError = h("p", { class: "field-error", id: "reason-error" });
-  const what = h("p", null, confirmation);
-  const after = h("div", { class: "exposure", "aria-live": "polite" }, h("p", { class: "hint" }, "Looking what it would change…"));
+  const what = h("p", confirmation);
+  const after = h("div", { class: "exposure", "aria-live": "polite" }, h("p.hint", "Looking what it would change…"));
   const answer = h("div", { role: "alert" });
   const meanwhile = h("div", { role: "status" });
   const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
@@ -55,7 +53,7 @@ export function openActionDialog(release, { action, confirmation, bypassesReview
     body: [
       what,
       after,
-      h("div", { class: "field" }, h("label", { for: "reason" }, bypassReview ? "Reason (required: this bypasses a review)" : "Reason"), reason, reasonError),
+      h("div.field", h("label", { for: "reason" }, bypassReview ? "Reason (required: this bypasses a review)" : "Reason"), reason, reasonError),
       meanwhile,
       answer,
     ],
@@ -69,11 +67,11 @@ export function openActionDialog(release, { action, confirmation, bypassesReview
       const { previewAction: then } = await query(PREVIEW, { id: release.id, action });
       replace(
         after,
-        h("p", null, `After it: ${then.exposure.text}`),
-        h("p", { class: "hint" }, `The release is then ${STATUSES[then.status]}`, then.expectedEndAt ? [", and completed ", time(then.expectedEndAt), " if nobody acts."] : "."),
+        h("p", `After it: ${then.exposure.text}`),
+        h("p.hint", `The release is then ${STATUSES[then.status]}`, then.expectedEndAt ? [", and completed ", time(then.expectedEndAt), " if nobody acts."] : "."),
       );
     } catch (error) {
-      replace(after, h("p", { class: "hint" }, `What it would change cannot be told now: ${error.message}`));
+      replace(after, h("p.hint", `What it would change cannot be told now: ${error.message}`));
     }
   }
 
@@ -124,7 +122,7 @@ export function openActionDialog(release, { action, confirmation, bypassesReview
   function changed({ history }) {
     const news = history.filter(({ sequence }) => sequence > seen);
     if (!dialog.node.open || !news.length) return;
-    replace(meanwhile, h("h3", null, "Meanwhile"), h("ul", { class: "timeline" }, news.map(eventItem)));
+    replace(meanwhile, h("h3", "Meanwhile"), h("ul.timeline", news.map(eventItem)));
   }
   return { changed };
 }

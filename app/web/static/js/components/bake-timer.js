@@ -8,9 +8,9 @@ eachSecond(() => running.forEach((timer) => (timer.node.isConnected ? timer.show
 
 /** The timer of a phase that bakes: {node, update(phase)}. */
 export function bakeTimer({ bar = false } = {}) {
-  const left = h("span", { class: "left" });
+  const left = h("span.left");
   const meter = bar && h("progress", { max: "1", "aria-label": "Bake progress" });
-  const node = h("span", { class: "bake" }, meter, left);
+  const node = h("span.bake", meter, left);
   let phase = null;
 
   function show() {

@@ -15,8 +15,8 @@ export function openDialog({ title, body, buttons, onsubmit, onclose }) {
     "form",
     { novalidate: true, onsubmit: (event) => (event.preventDefault(), onsubmit?.()) },
     h("h2", { id }, title),
-    h("div", { class: "dialog-body" }, body),
-    h("div", { class: "buttons" }, buttons),
+    h("div.dialog-body", body),
+    h("div.buttons", buttons),
   );
   const node = h("dialog", { "aria-labelledby": id, onkeydown: keepInside }, form);
   node.addEventListener("close", () => {

@@ -7,7 +7,7 @@ export function errorNotice({ message }, tryAgain) {
   return h(
     "div",
     { class: "notice error", role: "alert" },
-    h("p", null, message),
+    h("p", message),
     tryAgain && h("button", { type: "button", onclick: tryAgain }, "Try again"),
   );
 }

@@ -68,7 +68,6 @@ export function liveList({ label, isShown = () => true, onchange = () => {} }) {
   return {
     node,
     ids: () => new Set([...entries.keys(), ...arrived.keys()]),
-    releases: () => order.map((entry) => entry.release),
     size: () => entries.size + arrived.size,
     shown: () => order.reduce((count, entry) => count + !entry.row.node.hidden, 0),
 

@@ -1,4 +1,4 @@
-// A menu under a button, by mouse and by keyboard (the "menu button" pattern of WAI-ARIA).
+// A menu under a button (the "menu button" pattern of WAI-ARIA).
 
 import { h, uniqueId } from "../dom.js";
 
@@ -27,7 +27,7 @@ export function menuButton(label, items) {
     },
     "⋯",
   );
-  const node = h("div", { class: "menu-button" }, button, menu);
+  const node = h("div.menu-button", button, menu);
 
   function open(index = 0) {
     menu.replaceChildren(...items().map(entry));
@@ -63,7 +63,7 @@ export function menuButton(label, items) {
           run();
         },
       },
-      h("span", null, text),
+      h("span", text),
       reason && h("small", { id }, reason),
     );
   }

@@ -7,11 +7,11 @@ import { bakeTimer } from "./bake-timer.js";
 
 /** The card: {node, update(phase, whether it is the current one)}. */
 export function phaseCard() {
-  const status = h("span", { class: "status" });
+  const status = h("span.status");
   const name = h("h3");
   const body = h("div");
   const timer = bakeTimer({ bar: true });
-  const node = h("li", { class: "phase" }, h("div", { class: "bar" }, name, status), body, timer.node);
+  const node = h("li.phase", h("div.bar", name, status), body, timer.node);
   let shown = null;
 
   function update(phase, isCurrent) {
@@ -34,17 +34,16 @@ function details(phase) {
     ? `${approvals.length} of ${needed} approval${needed > 1 ? "s" : ""}${preventSelfApproval ? ", by others than who started it" : ""}`
     : "no review";
   return [
-    h("ul", null, phase.rules.map((each) => h("li", null, rule(each)))),
+    h("ul", phase.rules.map((each) => h("li", rule(each)))),
     h(
-      "p",
-      { class: "facts" },
-      h("span", null, `bakes ${duration(phase.bakeTime)}`),
-      h("span", null, review),
-      releasedAt && h("span", null, "released ", time(releasedAt)),
-      endedAt && h("span", null, "ended ", time(endedAt)),
+      "p.facts",
+      h("span", `bakes ${duration(phase.bakeTime)}`),
+      h("span", review),
+      releasedAt && h("span", "released ", time(releasedAt)),
+      endedAt && h("span", "ended ", time(endedAt)),
     ),
     approvals.length > 0 &&
-      h("ul", { class: "approvals" }, approvals.map(({ actor, at, reason }) =>
-        h("li", null, `✓ ${actor.name} approved `, time(at), reason && `: “${reason}”`))),
+      h("ul.approvals", approvals.map(({ actor, at, reason }) =>
+        h("li", `✓ ${actor.name} approved `, time(at), reason && `: “${reason}”`))),
   ];
 }

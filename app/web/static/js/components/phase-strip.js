@@ -5,7 +5,7 @@ import { STATUSES } from "../words.js";
 
 /** The strip of a release: {node, update(phases)}; an update touches only the phases that changed. */
 export function phaseStrip(phases) {
-  const cells = phases.map(() => h("span", { class: "phase-cell" }));
+  const cells = phases.map(() => h("span.phase-cell"));
   const node = h("span", { class: "strip", role: "img" }, cells);
   const update = (phasesNow) => {
     phasesNow.forEach(({ name, status }, index) => {

@@ -30,7 +30,7 @@ export function releaseFilter(onchange) {
       options,
     );
     node.value = chosen[name] ?? "";
-    return { node, field: h("div", { class: "field" }, h("label", { for: `filter-${name}` }, label), node) };
+    return { node, field: h("div.field", h("label", { for: `filter-${name}` }, label), node) };
   }
 
   const status = select("status", "Status", CHOICES.map((each) => h("option", { value: each }, capital(STATUSES[each]))));

@@ -10,24 +10,22 @@ import { phaseStrip } from "./phase-strip.js";
 export function releaseRow(release) {
   const strip = phaseStrip(release.phases);
   const timer = bakeTimer();
-  const status = h("span", { class: "status" });
+  const status = h("span.status");
   const waits = h("small");
   const mine = h("span", { class: "mine", hidden: true }, "your review");
   const ended = h("span", { hidden: true });
   const title = h("a", { href: `/releases/${release.id}`, "data-link": true }, releaseTitle(release));
   const node = h(
-    "li",
-    { class: "row" },
-    h("div", { class: "what" }, title, mine, release.description && h("p", null, release.description)),
+    "li.row",
+    h("div.what", title, mine, release.description && h("p", release.description)),
     h(
-      "div",
-      { class: "facts" },
-      h("span", null, release.pipelineName ?? "no pipeline"),
-      h("span", null, `${release.startedBy.name}, `, time(release.startedAt)),
+      "div.facts",
+      h("span", release.pipelineName ?? "no pipeline"),
+      h("span", `${release.startedBy.name}, `, time(release.startedAt)),
       ended,
     ),
-    h("div", { class: "progress" }, strip.node, waits),
-    h("div", { class: "state" }, status, timer.node),
+    h("div.progress", strip.node, waits),
+    h("div.state", status, timer.node),
   );
 
   function update(changed) {

@@ -37,7 +37,7 @@ export function specDiff({ before, after }) {
   const tags = { " ": "span", "-": "del", "+": "ins" };
   const words = { "-": "removed: ", "+": "added: " };
   const shown = difference(lines(before), lines(after)).map(([sign, line]) =>
-    h(tags[sign], null, h("span", { "aria-hidden": "true" }, `${sign} `), words[sign] && h("span", { class: "unseen" }, words[sign]), line),
+    h(tags[sign], null, h("span", { "aria-hidden": "true" }, `${sign} `), words[sign] && h("span.unseen", words[sign]), line),
   );
   return h("pre", { class: "diff", tabindex: "0", role: "group", "aria-label": "Difference" }, shown);
 }

@@ -10,4 +10,4 @@ export const told = (event) =>
   (event.bypassedReviewOf.length ? `, bypassing the review of ${event.bypassedReviewOf.map(({ name }) => `“${name}”`).join(", ")}` : "");
 
 export const eventItem = (event) =>
-  h("li", { "data-type": event.type }, h("p", null, told(event)), event.reason && h("q", null, event.reason), h("small", null, time(event.at)));
+  h("li", { "data-type": event.type }, h("p", told(event)), event.reason && h("q", event.reason), h("small", time(event.at)));

@@ -2,7 +2,6 @@
 
 import { query, subscribe } from "../api.js";
 import { exactly, time } from "../clock.js";
-import { openActionDialog } from "../components/action-dialog.js";
 import { errorNotice } from "../components/errors.js";
 import { menuButton } from "../components/menu.js";
 import { phaseCard } from "../components/phase-card.js";
@@ -19,21 +18,23 @@ const EVENTS = `subscription ($id: ID!, $after: Int!) {
 }`;
 
 export function releaseView({ id }, outlet) {
-  const heading = h("h1", null, "Release");
+  const heading = h("h1", "Release");
   const page = h("div");
+  const problem = h("div");
   let release = null;
   let shown = null;
   let dialog = null;
   let stop = () => {};
   let isOver = false;
-  replace(outlet, heading, page);
+  let isOpening = false;
+  replace(outlet, heading, problem, page);
 
   const last = () => release.history.at(-1).sequence;
 
   async function load() {
     const found = (await query(QUERY, { id })).release;
     if (isOver) return;
-    if (!found) return replace(page, h("p", { class: "empty" }, "There is no such release."));
+    if (!found) return replace(page, h("p.empty", "There is no such release."));
     apply(found);
   }
 
@@ -66,18 +67,30 @@ export function releaseView({ id }, outlet) {
     dialog?.changed(release);
   }
 
-  function act(available) {
-    dialog = openActionDialog(release, available, apply);
+  /** Open the dialog of an action; its code is loaded when somebody first acts. */
+  async function act(available) {
+    if (isOpening || document.querySelector("dialog")) return; // clicked twice
+    isOpening = true;
+    const seen = release;
+    try {
+      const { openActionDialog } = await import("../components/action-dialog.js");
+      replace(problem);
+      dialog = openActionDialog(seen, available, apply);
+      if (release !== seen) dialog.changed(release);
+    } catch {
+      replace(problem, errorNotice({ message: "The server does not answer, so nothing can be done now." }));
+    }
+    isOpening = false;
   }
 
   function frame() {
     const title = releaseTitle(release);
     setText(heading, title);
     setTitle(title);
-    const status = h("span", { class: "status" });
-    const waits = h("p", { role: "status" });
-    const exposure = h("p", { class: "exposure" });
-    const end = h("p", { class: "hint" });
+    const status = h("span.status");
+    const waits = h("p");
+    const exposure = h("p.exposure");
+    const end = h("p.hint");
     const approve = h("button", { type: "button", class: "primary", onclick: () => act(available("APPROVE")) });
     const menu = menuButton("Actions", () =>
       release.availableActions.map((each) => ({
@@ -88,26 +101,24 @@ export function releaseView({ id }, outlet) {
       })),
     );
     const cards = release.phases.map(phaseCard);
-    const timeline = h("ol", { class: "timeline" });
+    const timeline = h("ol.timeline");
     const available = (action) => release.availableActions.find((each) => each.action === action);
-    const card = (label, ...children) => h("section", { class: "card" }, h("h2", null, label), children);
+    const card = (label, ...children) => h("section.card", h("h2", label), children);
     let told = 0;
     replace(
       page,
-      h("div", { class: "bar" }, status, waits, h("div", { class: "bar last" }, approve, menu)),
-      release.description && h("p", null, release.description),
+      h("div.bar", status, waits, h("div", { class: "bar last" }, approve, menu)),
+      release.description && h("p", release.description),
       h(
-        "p",
-        { class: "facts" },
+        "p.facts",
         h("a", { href: `/features/${release.feature.key}`, "data-link": true }, release.feature.key),
         release.pipelineId && h("a", { href: `/pipelines/${release.pipelineId}`, "data-link": true }, release.pipelineName),
-        h("span", null, `started by ${release.startedBy.name}, `, time(release.startedAt)),
+        h("span", `started by ${release.startedBy.name}, `, time(release.startedAt)),
       ),
       h(
-        "div",
-        { class: "columns" },
-        h("div", null, cards.length > 0 && card("Phases", h("ol", { class: "phases" }, cards.map((each) => each.node))), card("Change", specDiff(release.change))),
-        h("div", null, card("Who gets the new version now", exposure, end), card("History", timeline)),
+        "div.columns",
+        h("div", cards.length > 0 && card("Phases", h("ol.phases", cards.map((each) => each.node))), card("Change", specDiff(release.change))),
+        h("div", card("Who gets the new version now", exposure, end), card("History", timeline)),
       ),
     );
 

@@ -6,9 +6,13 @@ import { errorNotice } from "../components/errors.js";
 import { liveList } from "../components/live-list.js";
 import { releaseFilter } from "../components/release-filter.js";
 import { h, replace, setText } from "../dom.js";
-import { ROW } from "../releases-query.js";
 import { onReviews } from "../reviews.js";
 
+const ROW = `
+  id number status revision description pipelineId pipelineName feature { key } startedBy { name } startedAt endedAt
+  phases { name status }
+  currentPhase { name status requiredApprovals approvals { at } bakeTime bakeEndsAt bakeRemaining }
+`;
 const UNDER_WAY = ["WAITING_FOR_REVIEW", "IN_PROGRESS", "PAUSED"];
 const OVER = ["COMPLETED", "ABORTED"];
 const PAGE = `edges { node { ${ROW} } } pageInfo { hasNextPage endCursor }`;
@@ -34,7 +38,7 @@ export function releasesView(params, outlet) {
   const problem = h("div");
   const ended = h("section", { "aria-labelledby": "over" }, h("h2", { id: "over" }, "History"), over.node, noneOver, older);
   const begun = h("section", { "aria-label": "Under way" }, underWay.node, none);
-  replace(outlet, h("div", { class: "bar" }, h("h1", null, "Releases"), counted), filter.node, problem, begun, ended);
+  replace(outlet, h("div.bar", h("h1", "Releases"), counted), filter.node, problem, begun, ended);
 
   let isLoaded = false;
   let after = null;
@@ -91,13 +95,12 @@ export function releasesView(params, outlet) {
       replace(problem);
     } catch (error) {
       replace(problem, errorNotice(error, () => guard(load)));
-      throw error;
     }
   }
 
   function refilter() {
     underWay.filter();
-    if (filter.admits(OVER)) guard(() => history()).catch(() => {});
+    if (filter.admits(OVER)) guard(() => history());
     else count();
   }
 
@@ -114,9 +117,9 @@ export function releasesView(params, outlet) {
     for (const id of held) if (!told.has(id)) underWay.remove(id);
   };
 
-  guard(() => Promise.all([first(), history()])).catch(() => {});
+  guard(() => Promise.all([first(), history()]));
   filter.load();
-  const since = () => new Date(now()).toISOString();
+  const since = () => new Date(now() - 60_000).toISOString(); // clocks may differ a little
   const stops = [
     subscribe(CHANGES, { filter: { status: UNDER_WAY } }, { next: (data) => hear(data.releases), resumed }),
     // Changes that need no pipeline are over at once, and so were never under way.

@@ -21,16 +21,15 @@ export function signInView(params, outlet) {
         else token.focus();
       },
     },
-    h("h1", null, "Sign in"),
+    h("h1", "Sign in"),
     endedBecause && h("p", { class: "notice error", role: "alert" }, endedBecause),
     h("label", { for: "token" }, "Token"),
     token,
     h(
-      "p",
-      { class: "hint" },
+      "p.hint",
       "The one that “slipway dev” printed, or one that an administrator made for you. It is kept for this tab only.",
     ),
-    h("button", { class: "primary" }, "Sign in"),
+    h("button.primary", "Sign in"),
   );
   outlet.append(form);
 }
