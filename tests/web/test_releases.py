@@ -189,7 +189,7 @@ async def test_one_steers_a_release_while_another_watches(api: Api, browser: Bro
         ]
         for page in (olga, ann):
             await page.go(f"/releases/{release.id}")
-        timeline = ann.page.locator(".timeline")
+        timeline = ann.page.locator("ol.timeline")
         await expect(ann.page.get_by_role("group", name="Difference")).to_contain_text("- removed: everyone: false")
         await expect(ann.page.get_by_role("group", name="Difference")).to_contain_text("+ added: everyone: true")
         await expect(ann.phase("Canary")).to_contain_text("production, where group is “Canary”")
@@ -281,8 +281,8 @@ async def test_a_bypass_needs_a_reason(api: Api, browser: Browser) -> None:
         await reason.fill("the house is on fire")
         await ann.dialog.get_by_role("button", name="Skip").click()
         await expect(ann.phase("Europe").locator(".status")).to_have_text("Skipped, review bypassed")
-        await expect(ann.page.locator(".timeline")).to_contain_text("bypassing the review of “Europe”")
-        await expect(ann.page.locator(".timeline")).to_contain_text("the house is on fire")
+        await expect(ann.page.locator("ol.timeline")).to_contain_text("bypassing the review of “Europe”")
+        await expect(ann.page.locator("ol.timeline")).to_contain_text("the house is on fire")
 
 
 async def test_confirming_twice_does_it_once(api: Api, browser: Browser) -> None:
@@ -400,8 +400,8 @@ async def test_it_catches_up_after_the_server_was_away(settings: Settings, brows
             await each.live()
             await expect(each.page.locator(".connection")).to_be_hidden()
         await expect(page.phase("Europe")).to_have_attribute("aria-current", "step")
-        await expect(page.page.locator(".timeline")).to_contain_text("meanwhile")
-        await expect(page.page.locator(".timeline").first.locator("li")).to_have_count(
+        await expect(page.page.locator("ol.timeline")).to_contain_text("meanwhile")
+        await expect(page.page.locator("ol.timeline").locator("li")).to_have_count(
             len((await stored(services, one)).history)
         )
         await expect(lists.row("away-a #1")).to_contain_text("“Europe” waits for review")

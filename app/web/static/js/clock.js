@@ -12,11 +12,12 @@ let isStopped = true;
 /** Milliseconds since 1970, by the server's clock. */
 export const now = () => Date.now() + offset;
 
-/** Ask the server what time it is. */
-export async function synchronise() {
+/** Ask the server what time it is, and with it, for one request, whatever else is asked. */
+export async function synchronise(more = "") {
   const sent = Date.now();
-  const { serverTime } = await query("{ serverTime }");
-  offset = Date.parse(serverTime) - (sent + Date.now()) / 2;
+  const told = await query(`{ serverTime ${more} }`);
+  offset = Date.parse(told.serverTime) - (sent + Date.now()) / 2;
+  return told;
 }
 
 /** Let time stand still on the page while it is not known what happens. */

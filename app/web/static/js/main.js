@@ -1,6 +1,6 @@
 // Begin: who it is, which view, and whether what it shows is live.
 
-import { onConnection, query } from "./api.js";
+import { onConnection } from "./api.js";
 import { stopClock, synchronise } from "./clock.js";
 import { connectionBanner } from "./connection.js";
 import { setText } from "./dom.js";
@@ -34,16 +34,16 @@ function session() {
     go("/sign-in", { replace: true });
     return;
   }
-  connect();
-  stopReviews = watchReviews();
   if (location.pathname === "/sign-in") go(wanted, { replace: true });
   else show({ anew: true });
+  connect();
+  stopReviews = watchReviews();
 }
 
 async function learn() {
   const mine = token();
   if (mine === null) return;
-  const told = await query("{ viewer { actor { id name } role } }");
+  const told = await synchronise("viewer { actor { id name } role }");
   if (mine === token()) setViewer(told.viewer);
 }
 
@@ -52,7 +52,6 @@ onConnection(({ state }) => {
   document.documentElement.dataset.connection = state;
   stopClock(state !== "live");
   if (state !== "live") return;
-  synchronise().catch(() => {});
   learn().catch(() => {});
 });
 setInterval(() => token() && synchronise().catch(() => {}), 300_000);

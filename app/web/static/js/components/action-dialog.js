@@ -39,6 +39,7 @@ export function openActionDialog(release, { action, confirmation, bypassesReview
   if (!onWhole) input.phaseId = release.currentPhase.id;
   const seen = release.history.at(-1).sequence;
   let isSending = false;
+  let told = release;
 
   const reason = h("textarea", { id: "reason", required: bypassReview, "aria-describedby": "reason-error" });
   const reasonError = h("p", { class: "field-error", id: "reason-error" });
@@ -90,13 +91,16 @@ export function openActionDialog(release, { action, confirmation, bypassesReview
     confirm.disabled = true;
     replace(answer);
     try {
-      hear(await mutate(mutation(action, onWhole ? "ReleaseActionInput" : "PhaseActionInput"), { input }));
+      const result = await mutate(mutation(action, onWhole ? "ReleaseActionInput" : "PhaseActionInput"), { input });
+      isSending = false;
+      hear(result);
     } catch (error) {
+      isSending = false;
+      changed(told);
       const again = "Whether it was done is not known; trying again does nothing twice.";
       replace(answer, h("p", { class: "notice error" }, `${error.message} ${again}`));
       confirm.textContent = "Try again";
     }
-    isSending = false;
     confirm.disabled = false;
   }
 
@@ -118,10 +122,11 @@ export function openActionDialog(release, { action, confirmation, bypassesReview
     if (result.release) changed(result.release);
   }
 
-  /** Tell what happened since it was opened. */
-  function changed({ history }) {
-    const news = history.filter(({ sequence }) => sequence > seen);
-    if (!dialog.node.open || !news.length) return;
+  /** Tell what happened since it was opened; while it is not known what came of the action, that may be its own doing. */
+  function changed(release) {
+    told = release;
+    const news = told.history.filter(({ sequence }) => sequence > seen);
+    if (isSending || !dialog.node.open || !news.length) return;
     replace(meanwhile, h("h3", "Meanwhile"), h("ul.timeline", news.map(eventItem)));
   }
   return { changed };

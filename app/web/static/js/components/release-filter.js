@@ -72,7 +72,7 @@ export function releaseFilter(onchange) {
       (!chosen.pipeline || chosen.pipeline === pipelineId),
     admits: (statuses) => !chosen.status || statuses.includes(chosen.status),
     forServer: (statuses) => ({
-      status: statuses.filter((each) => !chosen.status || chosen.status === each),
+      status: statuses.includes(chosen.status) ? [chosen.status] : statuses,
       featureKey: chosen.feature,
       pipelineId: chosen.pipeline,
     }),

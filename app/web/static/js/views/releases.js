@@ -16,7 +16,10 @@ const ROW = `
 const UNDER_WAY = ["WAITING_FOR_REVIEW", "IN_PROGRESS", "PAUSED"];
 const OVER = ["COMPLETED", "ABORTED"];
 const PAGE = `edges { node { ${ROW} } } pageInfo { hasNextPage endCursor }`;
-const FIRST = `query ($underWay: ReleaseFilter!) { releases(filter: $underWay, first: 100) { ${PAGE} } }`;
+const FIRST = `query ($underWay: ReleaseFilter!, $over: ReleaseFilter!) {
+  underWay: releases(filter: $underWay, first: 100) { ${PAGE} }
+  over: releases(filter: $over, first: 20) { ${PAGE} }
+}`;
 const IDS = `query ($filter: ReleaseFilter!, $after: String) {
   releases(filter: $filter, first: 100, after: $after) { edges { node { id } } pageInfo { hasNextPage endCursor } }
 }`;
@@ -76,8 +79,11 @@ export function releasesView(params, outlet) {
   async function history(from = null) {
     const mine = ++asked;
     const found = (await query(HISTORY, { filter: filter.forServer(OVER), after: from })).releases;
-    if (mine !== asked) return; // the filter has changed since
-    if (from === null) {
+    if (mine === asked) showHistory(found, from === null); // or else the filter has changed since
+  }
+
+  function showHistory(found, anew) {
+    if (anew) {
       over.clear();
       settled = 0;
       gone.clear();
@@ -105,8 +111,10 @@ export function releasesView(params, outlet) {
   }
 
   const first = async () => {
-    const { releases } = await query(FIRST, { underWay: { status: UNDER_WAY } });
-    releases.edges.forEach(({ node }) => told.has(node.id) || hear(node));
+    const mine = ++asked;
+    const found = await query(FIRST, { underWay: { status: UNDER_WAY }, over: filter.forServer(OVER) });
+    found.underWay.edges.forEach(({ node }) => told.has(node.id) || hear(node));
+    if (mine === asked) showHistory(found.over, true);
   };
   // What ended while nothing was heard is not told: what is not on record as under way any more is over.
   const resumed = async () => {
@@ -117,8 +125,7 @@ export function releasesView(params, outlet) {
     for (const id of held) if (!told.has(id)) underWay.remove(id);
   };
 
-  guard(() => Promise.all([first(), history()]));
-  filter.load();
+  guard(first).then(filter.load); // what is looked at comes first
   const since = () => new Date(now() - 60_000).toISOString(); // clocks may differ a little
   const stops = [
     subscribe(CHANGES, { filter: { status: UNDER_WAY } }, { next: (data) => hear(data.releases), resumed }),
