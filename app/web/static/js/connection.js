@@ -26,7 +26,7 @@ export function connectionBanner() {
     again.hidden = state !== "offline";
     if (lost) {
       const left = retryAt && Math.ceil((retryAt - Date.now()) / 1000);
-      const next = state === "connecting" ? "Catching up…" : left > 0 ? `Trying again in ${left} s.` : "Trying again…";
+      const next = state === "connecting" ? "Connecting again…" : left > 0 ? `Trying again in ${left} s.` : "Trying again…";
       setText(text, `Connection lost. What you see is as of ${AT.format(since)}, not live. ${next}`);
     }
     if (lost !== wasLost) announce(lost ? "Connection lost. What is shown is not live." : "Live again.");

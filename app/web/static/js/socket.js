@@ -6,7 +6,7 @@ import { signOut, token } from "./session.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
-const PING_MS = 10_000;
+const PING_MS = 5_000;
 const PONG_WITHIN_MS = 5_000;
 // The subscription is wrong, and would be again.
 const FINAL = new Set(["BAD_REQUEST", "BAD_USER_INPUT", "FORBIDDEN", "NOT_FOUND", "LIMIT_EXCEEDED"]);
@@ -15,6 +15,7 @@ const subscriptions = new Map();
 const listeners = new Set();
 let connection = { state: "offline", since: null, retryAt: null };
 let socket = null;
+let heardAt = null; // what is shown is as of then, when the loss is noticed later
 let lost = 0; // sockets in a row that did not become live
 let ids = 0;
 let retrying;
@@ -29,7 +30,7 @@ export function onConnection(listener) {
 }
 
 function become(state, retryAt = null) {
-  const since = state === "live" ? null : (connection.since ?? Date.now());
+  const since = state === "live" ? null : (connection.since ?? heardAt ?? Date.now());
   connection = { state, since, retryAt };
   listeners.forEach((listener) => listener(connection));
 }
@@ -71,6 +72,7 @@ export function disconnect() {
   clearTimeout(retrying);
   drop();
   lost = 0;
+  heardAt = null;
   connection = { ...connection, since: null };
   become("offline");
 }
@@ -86,6 +88,7 @@ const say = (message) => socket.readyState === WebSocket.OPEN && socket.send(JSO
 
 function hear(message) {
   clearTimeout(awaited);
+  heardAt = Date.now();
   if (message.type === "connection_ack") return void acknowledged();
   if (message.type === "ping") return say({ type: "pong" });
   const { handlers } = subscriptions.get(message.id) ?? {};
