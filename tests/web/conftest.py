@@ -10,14 +10,15 @@ from pydantic import SecretStr
 from app.services import open_services
 from app.settings import Settings
 from tests.api.serving import Api, serving
+from tests.browsing import CLOSED_NETWORK, chromium
 from tests.scene import make_environments
-from tests.web.browsing import chromium
+from tests.web.desk import NOT_TRIED
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     """A Chromium."""
-    async with chromium() as browser:
+    async with chromium(NOT_TRIED, *CLOSED_NETWORK) as browser:
         yield browser
 
 

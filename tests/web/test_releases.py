@@ -15,7 +15,7 @@ from tests.api.serving import Api, serving
 from tests.domain.builders import ADMIN, OFF, ON, SUBMITTER, phase, review
 from tests.node.programs import install
 from tests.scene import act, make_environments, make_feature, make_pipeline, stored
-from tests.web.browsing import NOT_TRIED, Desk, desk, token_for
+from tests.web.desk import NOT_TRIED, Desk, desk, token_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -1,42 +1,19 @@
 """The status page in a real Chromium, as somebody with a token sees it."""
 
 import re
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
 
 from tests.api.serving import Api
 from tests.domain.builders import ADMIN
-from tests.node.programs import not_run
 
 NOT_TRIED = "THE STATUS PAGE IN CHROMIUM IS NOT TRIED"
-# What it would else fetch by itself is of no use here, and there is no network in some places.
-ARGUMENTS = (
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 _FAILED = re.compile("WebSocket connection|Failed to load resource")
 
 expect.set_options(timeout=15_000)  # for a machine that is busy
-
-
-@asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    """A Chromium without a window."""
-    path = shutil.which("chromium")
-    if path is None:
-        not_run(NOT_TRIED, "chromium is not installed (Debian: apt-get install chromium)")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        await browser.close()
 
 
 class Desk:
