@@ -17,12 +17,11 @@ STATIC = Path(__file__).parent / "static"
 # Each page's path, and the module that shows it.
 PAGES = {
     "/": "js/views/releases.js",
-    "/sign-in": "js/views/sign-in.js",
     "/releases/{id}": "js/views/release.js",
     "/features": "js/views/features.js",
-    "/features/{key}": "js/views/feature.js",
+    "/features/{key}": "js/views/features.js",
     "/pipelines": "js/views/pipelines.js",
-    "/pipelines/{id}": "js/views/pipeline.js",
+    "/pipelines/{id}": "js/views/pipelines.js",
 }
 
 _MAIN = "js/main.js"

@@ -11,6 +11,7 @@ from app.services import open_services
 from app.settings import Settings
 from tests.api.serving import Api, serving
 from tests.browsing import CLOSED_NETWORK, chromium
+from tests.node.programs import install
 from tests.scene import make_environments
 from tests.web.desk import NOT_TRIED
 
@@ -20,6 +21,13 @@ async def browser() -> AsyncIterator[Browser]:
     """A Chromium."""
     async with chromium(NOT_TRIED, *CLOSED_NETWORK) as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe-core."""
+    folder = install(("axe-core@4.11.0",), tmp_path_factory.mktemp("axe"), NOT_TRIED)
+    return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.domain.builders import ADMIN
 NOT_TRIED = "THE STATUS PAGE IN CHROMIUM IS NOT TRIED"
 _FAILED = re.compile("WebSocket connection|Failed to load resource")
 
-expect.set_options(timeout=15_000)  # for a machine that is busy
+expect.set_options(timeout=6_000)  # for a machine that is busy
 
 
 class Desk:
@@ -51,6 +51,16 @@ class Desk:
     def phase(self, name: str) -> Locator:
         """A phase on the page of a release."""
         return self.page.locator(".phase").filter(has=self.page.get_by_role("heading", name=name, exact=True))
+
+    async def violations(self, axe: str) -> list[str]:
+        """What axe-core finds against the page as it is."""
+        await self.page.evaluate(axe)
+        found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        return [
+            f"{each['id']}: {node['html']} {node['failureSummary']}"
+            for each in found["violations"]
+            for node in each["nodes"]
+        ]
 
     @property
     def dialog(self) -> Locator:

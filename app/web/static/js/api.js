@@ -2,34 +2,28 @@
 
 import { signOut, token } from "./session.js";
 
-export { onConnection, subscribe } from "./socket.js";
+export { subscribe } from "./socket.js";
 
 const PATIENCE_MS = 20_000;
 
 /** What is no answer. `code` is that of extensions.code, or UNREACHABLE. */
 export class ApiError extends Error {
-  constructor(message, code = "INTERNAL_SERVER_ERROR", extensions = {}) {
+  constructor({ message, extensions = {} }) {
     super(message);
-    this.code = code;
-    this.extensions = extensions;
-  }
-
-  static from({ message, extensions = {} }) {
-    return new ApiError(message, extensions.code, extensions);
+    this.code = extensions.code;
   }
 }
 
 /** The data of a query. Throws ApiError. */
 export async function query(document, variables = {}) {
-  const secret = token();
   let response;
   let answer;
   try {
     response = await fetch("/graphql", {
       method: "POST",
       headers: {
-        accept: "application/graphql-response+json",
-        authorization: `Bearer ${secret}`,
+        accept: "application/graphql-response+json", // or else a token that is not valid is answered with 200
+        authorization: `Bearer ${token()}`,
         "content-type": "application/json",
       },
       body: JSON.stringify({ query: document, variables }),
@@ -37,24 +31,32 @@ export async function query(document, variables = {}) {
     });
     answer = await response.json();
   } catch {
-    throw new ApiError("The server does not answer.", "UNREACHABLE");
+    throw new ApiError({ message: "The server does not answer.", extensions: { code: "UNREACHABLE" } });
   }
-  if (response.status === 401 && secret === token()) signOut("The token is not valid, or not any more.");
-  if (answer.errors) throw ApiError.from(answer.errors[0]);
+  if (response.status === 401) signOut("The token is not valid, or not any more.");
+  if (answer.errors) throw new ApiError(answer.errors[0]);
   return answer.data;
 }
 
 /** What a mutation's first field answers: its payload or a problem, told apart by __typename. Throws ApiError. */
 export const mutate = async (document, variables) => Object.values(await query(document, variables))[0];
 
-/** All nodes of a connection, page by page: `document` takes $after and has one field with edges and pageInfo. */
-export async function all(document, variables = {}, pages = 50) {
-  const nodes = [];
-  for (let after = null, page = 0; page < pages; page++) {
-    const [found] = Object.values(await query(document, { ...variables, after }));
-    nodes.push(...found.edges.map((edge) => edge.node));
-    if (!found.pageInfo.hasNextPage) break;
-    after = found.pageInfo.endCursor;
+/** The pages of a connection, each an array of nodes: `document` takes $after and has one field with edges, pageInfo. */
+export async function* pages(document, variables = {}) {
+  for (let after = null, isMore = true; isMore; ) {
+    const [{ edges, pageInfo }] = Object.values(await query(document, { ...variables, after }));
+    yield edges.map(({ node }) => node);
+    [after, isMore] = [pageInfo.endCursor, pageInfo.hasNextPage];
   }
+}
+
+export const PAGE_INFO = "pageInfo { hasNextPage endCursor }";
+
+/** Everything in a list, such as features, with those fields. */
+export async function all(field, fields) {
+  const found = `edges { node { ${fields} } } ${PAGE_INFO}`;
+  const nodes = [];
+  for await (const page of pages(`query ($after: String) { ${field}(first: 100, after: $after) { ${found} } }`))
+    nodes.push(...page);
   return nodes;
 }

@@ -1,29 +1,46 @@
 // Elements from values. Text is never taken for markup: there is no innerHTML in this page.
 
-const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "hidden", "textContent"]);
-const shown = (child) => child !== null && child !== undefined && child !== false;
+const PROPERTY = /^(on.*|value|checked|disabled|selected|hidden|textContent)$/;
+const isShown = (child) => child !== null && child !== undefined && child !== false;
 
 /**
- * An element, as h("p.hint", {title: "Exactly"}, "text"): attributes, some properties, and listeners named on…, where
- * there are any; children may be nested, or missing.
+ * An element, as h("p.hint", {title: "Exactly"}, "text"): attributes, some properties, listeners named on…, where there
+ * are any; children may be nested, or missing.
  */
 export function h(name, ...rest) {
   const [tag, kind] = name.split(".");
   const node = document.createElement(tag);
   if (kind) node.className = kind;
-  const props = Object.getPrototypeOf(rest[0] ?? "") === Object.prototype ? rest.shift() : {};
+  const given = Object.getPrototypeOf(rest[0] ?? "") === Object.prototype ? rest.shift() : {};
   replace(node, rest);
-  for (const [name, value] of Object.entries(props)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (PROPERTIES.has(name)) node[name] = value ?? "";
-    else setAttribute(node, name, value === true ? "" : value);
+  for (const [key, value] of Object.entries(given)) {
+    if (PROPERTY.test(key)) node[key] = value ?? "";
+    else setAttribute(node, key, value);
   }
   return node;
 }
 
+export const link = (href, ...children) => h("a", { href }, children);
+
 /** Give an element other children. */
 export function replace(parent, ...children) {
-  parent.replaceChildren(...children.flat(Infinity).filter(shown));
+  parent.replaceChildren(...children.flat(Infinity).filter(isShown));
+}
+
+/** Make an element like another one by touching only what differs: focus stays, and nothing is read aloud again. */
+export function morph(node, wanted) {
+  for (const { name } of [...node.attributes]) if (!wanted.hasAttribute(name)) node.removeAttribute(name);
+  for (const { name, value } of wanted.attributes) setAttribute(node, name, value);
+  node.onclick = wanted.onclick;
+  const children = [...wanted.childNodes];
+  children.forEach((child, index) => {
+    const present = node.childNodes[index];
+    if (!present) node.append(child);
+    else if (present.nodeName !== child.nodeName) present.replaceWith(child);
+    else if (child.nodeType === Node.TEXT_NODE) setText(present, child.data);
+    else morph(present, child);
+  });
+  while (node.childNodes.length > children.length) node.lastChild.remove();
 }
 
 /** Write only where something changes, so that nothing else is laid out or read aloud. */
@@ -32,8 +49,8 @@ export function setText(node, text) {
 }
 
 export function setAttribute(node, name, value) {
-  if (!shown(value)) node.removeAttribute(name);
-  else if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+  if (!isShown(value)) node.removeAttribute(name);
+  else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value === true ? "" : value);
 }
 
 let ids = 0;
@@ -42,12 +59,11 @@ let ids = 0;
 export const uniqueId = (prefix = "id") => `${prefix}-${++ids}`;
 
 /** A key that is sent with a change, so that sent twice it is done once. (randomUUID is for https alone.) */
-export const idempotencyKey = () =>
-  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+export const idempotencyKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 /** Say something to whoever listens instead of looking. */
 export function announce(text) {
   const region = document.getElementById("announcements");
-  region.append(h("p", null, text));
+  region.append(h("p", text));
   while (region.children.length > 5) region.firstChild.remove();
 }

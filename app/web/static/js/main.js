@@ -1,66 +1,52 @@
 // Begin: who it is, which view, and whether what it shows is live.
 
-import { onConnection } from "./api.js";
-import { stopClock, synchronise } from "./clock.js";
-import { connectionBanner } from "./connection.js";
-import { setText } from "./dom.js";
+import { setClock } from "./clock.js";
+import { query } from "./api.js";
+import { announce, setText } from "./dom.js";
 import { watchReviews } from "./reviews.js";
-import { go, lazily, route, show, start } from "./router.js";
-import { onSession, setViewer, signOut, takeFromAddress, token, viewer } from "./session.js";
-import { connect, disconnect } from "./socket.js";
+import { start } from "./router.js";
+import { setViewer, signOut, takeFromAddress, token } from "./session.js";
+import { connect, tryNow } from "./socket.js";
 
-const header = document.querySelector("header");
-const whoami = document.getElementById("viewer");
+const WORDS = { live: "Live", connecting: "Connecting…", offline: "Not connected" };
+const LEARNT_AGAIN_MS = 300_000;
+const byId = (id) => document.getElementById(id);
+let wasLost = false;
 
-// Each view is loaded when it is first shown (and told of by serving.py, so that it comes with the rest).
-route("/", lazily(() => import("./views/releases.js"), "releasesView"));
-route("/releases/:id", lazily(() => import("./views/release.js"), "releaseView"));
-route("/sign-in", lazily(() => import("./views/sign-in.js"), "signInView"));
-
-// Where to go after signing in: where the visitor wanted to.
-let wanted = location.pathname === "/sign-in" ? "/" : location.pathname + location.search;
-let sessionOf = null;
-let stopReviews = () => {};
-
-function session() {
-  header.classList.toggle("signed-out", token() === null);
-  setText(whoami, viewer ? `${viewer.actor.name} · ${viewer.role.toLowerCase()}` : "");
-  if (token() === sessionOf) return;
-  sessionOf = token();
-  stopReviews();
-  disconnect();
-  if (sessionOf === null) {
-    if (location.pathname !== "/sign-in") wanted = location.pathname + location.search;
-    go("/sign-in", { replace: true });
-    return;
-  }
-  if (location.pathname === "/sign-in") go(wanted, { replace: true });
-  else show({ anew: true });
-  connect();
-  stopReviews = watchReviews();
-}
-
-async function learn() {
-  const mine = token();
-  if (mine === null) return;
-  const told = await synchronise("viewer { actor { id name } role }");
-  if (mine === token()) setViewer(told.viewer);
-}
-
-onSession(session);
-onConnection(({ state }) => {
+/** Say whether the page is live: in the header and, when it is not any more, in a banner. */
+function follow(state, asOf) {
   document.documentElement.dataset.connection = state;
-  stopClock(state !== "live");
-  if (state !== "live") return;
-  learn().catch(() => {});
-});
-setInterval(() => token() && synchronise().catch(() => {}), 300_000);
-document.getElementById("sign-out").addEventListener("click", () => signOut());
-addEventListener("hashchange", () => takeFromAddress());
+  setText(byId("connection"), WORDS[state]);
+  if (state === "live") learn();
+  const isLost = state !== "live" && (wasLost || state === "offline");
+  byId("lost").hidden = !isLost;
+  const seen = asOf ? `What you see is as of ${new Date(asOf).toLocaleTimeString()}, not live` : "Nothing can be shown";
+  if (isLost) setText(byId("as-of"), `Connection lost. ${seen}. Trying again…`);
+  if (isLost !== wasLost) announce(isLost ? "Connection lost. What is shown is not live." : "Live again.");
+  wasLost = isLost;
+}
 
-start(document.querySelector("main"));
-document.getElementById("banners").prepend(connectionBanner());
-if (!takeFromAddress()) {
-  sessionOf = undefined;
-  session();
+/** Who is asking, and what time it is. */
+async function learn() {
+  const asked = Date.now();
+  const { serverTime, viewer } = await query("{ serverTime viewer { actor { id name } role } }");
+  setClock(serverTime, asked);
+  setViewer(viewer);
+  setText(byId("viewer"), `${viewer.actor.name} · ${viewer.role.toLowerCase()}`);
+}
+
+takeFromAddress();
+addEventListener("hashchange", () => takeFromAddress() && location.reload());
+const isSignedIn = token() !== null;
+document.body.classList.toggle("signed-out", !isSignedIn);
+if (isSignedIn) {
+  byId("sign-out").onclick = () => signOut();
+  byId("try-now").onclick = tryNow;
+  start(byId("main"));
+  connect(follow);
+  watchReviews();
+  setInterval(() => learn().catch(() => {}), LEARNT_AGAIN_MS);
+} else {
+  const { signInView } = await import("./views/sign-in.js");
+  signInView(byId("main"));
 }

@@ -1,24 +1,29 @@
 // What the pages ask of a release.
 
+/** A row of a list. */
+export const ROW = `
+  id number status revision description pipelineId pipelineName feature { key } startedBy { name } startedAt endedAt
+  phases { name status }
+  currentPhase { name status requiredApprovals approvals { at } bakeTime bakeEndsAt bakeRemaining }
+`;
+
+const RULE = "environments conditions { attribute operator values }";
+
 /** What may change of a release while it is under way. */
 export const LIVE = `
   id number status revision feature { key } endedAt expectedEndAt
   currentPhase { id name requiredApprovals approvals { at } }
   phases {
-    id name status rules { environments conditions { attribute operator values } }
-    bakeTime bakeEndsAt bakeRemaining releasedAt endedAt
+    id name status rules { ${RULE} } bakeTime bakeEndsAt bakeRemaining releasedAt endedAt
     requiredApprovals preventSelfApproval reviewBypassed approvals { actor { name } at reason }
   }
   exposure { text }
-  availableActions { action allowed reason confirmation bypassesReviewOf { name } }
+  availableActions { action allowed reason }
 `;
 
 export const EVENT = "sequence type at actor { name } reason phase { name } bypassedReviewOf { name }";
 
-const SPEC = `{
-  defaultValue
-  rules { name environments conditions { attribute operator values } passPercentage value }
-}`;
+export const SPEC = `{ defaultValue rules { name ${RULE} passPercentage value } }`;
 
 export const RELEASE = `
   ${LIVE}

@@ -1,70 +1,56 @@
 // What waits for the caller's review: in the tab's title, and in a quiet banner on every page.
 
 import { subscribe } from "./api.js";
-import { announce, h, replace } from "./dom.js";
+import { announce, link, replace } from "./dom.js";
 import { setMark } from "./router.js";
 import { releaseTitle } from "./words.js";
 
 const WAITING = `subscription {
   releases(filter: {status: [WAITING_FOR_REVIEW]}) {
-    id number status revision feature { key } availableActions { action allowed }
+    id status feature { key } number availableActions { action allowed }
   }
 }`;
 const SETTLE_MS = 100;
 const SHOWN = 3;
 
-const mine = new Map();
+/** The releases that wait for the caller, by id. */
+export const reviews = new Map();
+const banner = document.getElementById("reviews");
 const listeners = new Set();
+let timer = null;
 
-/** Follow the set of ids of what waits for the caller; returns what ends that. */
-export function onReviews(listener) {
+/** Call `listener(id)` when a release comes to wait for the caller, or does not any more; returns what ends that. */
+export function onReview(listener) {
   listeners.add(listener);
-  listener(new Set(mine.keys()));
   return () => listeners.delete(listener);
 }
 
-/** Watch, until the returned function is called. */
+function hear(release) {
+  const approve = release.availableActions.find(({ action }) => action === "APPROVE");
+  const isMine = release.status === "WAITING_FOR_REVIEW" && approve.allowed;
+  if (isMine === reviews.has(release.id)) return;
+  if (isMine) reviews.set(release.id, release);
+  else reviews.delete(release.id);
+  if (isMine) announce(`${releaseTitle(release)} waits for your review.`);
+  listeners.forEach((listener) => listener(release.id));
+  timer ??= setTimeout(show, SETTLE_MS);
+}
+
+function show() {
+  timer = null;
+  const count = reviews.size;
+  setMark(count ? `(${count}) ` : "");
+  banner.hidden = !count;
+  const links = [...reviews.values()]
+    .slice(0, SHOWN)
+    .flatMap((release, index) => [index ? ", " : " ", link(`/releases/${release.id}`, releaseTitle(release))]);
+  const more = count > SHOWN && ` and ${count - SHOWN} more`;
+  replace(banner, count === 1 ? "1 release waits" : `${count} releases wait`, " for your review:", links, more);
+}
+
+/** Watch, as long as the page is there. */
 export function watchReviews() {
-  const banner = document.getElementById("reviews");
-  let told = new Set();
-  let timer = null;
-
-  function show() {
-    timer = null;
-    const releases = [...mine.values()];
-    setMark(releases.length ? `(${releases.length}) ` : "");
-    banner.hidden = !releases.length;
-    const links = releases.slice(0, SHOWN).flatMap((release, index) => [
-      index ? ", " : " ",
-      h("a", { href: `/releases/${release.id}`, "data-link": true }, releaseTitle(release)),
-    ]);
-    const more = releases.length - SHOWN;
-    const text = releases.length === 1 ? "1 release waits" : `${releases.length} releases wait`;
-    replace(banner, text, " for your review:", links, more > 0 && ` and ${more} more`);
-    const fresh = releases.filter(({ id }) => !told.has(id));
-    if (fresh.length === 1) announce(`${releaseTitle(fresh[0])} waits for your review.`);
-    else if (fresh.length) announce(`${fresh.length} more releases wait for your review.`);
-    told = new Set(mine.keys());
-    listeners.forEach((listener) => listener(told));
-  }
-
-  const later = () => (timer ??= setTimeout(show, SETTLE_MS));
-  const stop = subscribe(WAITING, {}, {
-    next({ releases: release }) {
-      const approve = release.availableActions.find(({ action }) => action === "APPROVE");
-      if (release.status === "WAITING_FOR_REVIEW" && approve.allowed) mine.set(release.id, release);
-      else mine.delete(release.id);
-      later();
-    },
-    resumed() {
-      mine.clear();
-      later();
-    },
-  });
-  return () => {
-    stop();
-    clearTimeout(timer);
-    mine.clear();
-    show();
-  };
+  const next = ({ releases }) => hear(releases);
+  const resumed = () => [...reviews.values()].forEach((release) => hear({ ...release, status: "" }));
+  subscribe(WAITING, {}, { next, resumed });
 }

@@ -1,73 +1,77 @@
-// Which view is shown: by the path, without loading the page again.
+// Which view is shown: by the path, without loading the page again. (A browser without the Navigation API loads it.)
 
-const routes = [];
+import { errorNotice } from "./components/errors.js";
+
+// Each page's path and the module in views/ that shows it: its nameView(params, outlet) begins with an h1, and returns
+// what ends it. It is loaded when it is first shown (and told of by serving.py, so that it comes with the rest).
+const PAGES = {
+  "/": "releases",
+  "/releases/:id": "release",
+  "/features": "features",
+  "/features/:key": "features",
+  "/pipelines": "pipelines",
+  "/pipelines/:id": "pipelines",
+};
+
 let outlet;
-let dispose = () => {};
-let shownPath = null;
-let title = "";
+let dispose;
+let shown = null;
+let title = "Slipway";
 let mark = "";
-
-/** Show a view at paths like /releases/:id: view(params, outlet) begins with an h1 and returns dispose(). */
-export function route(pattern, view) {
-  const names = [...pattern.matchAll(/:(\w+)/g)].map((match) => match[1]);
-  routes.push({ path: new RegExp(`^${pattern.replace(/:\w+/g, "([^/]+)")}$`), names, view });
-}
 
 export function start(element) {
   outlet = element;
-  document.addEventListener("click", follow);
-  addEventListener("popstate", () => show());
-}
-
-/** Go to a path, as by a link; with `replace` in the place of the present one. */
-export function go(path, { replace = false } = {}) {
-  history[replace ? "replaceState" : "pushState"](null, "", path);
+  globalThis.navigation?.addEventListener("navigate", follow);
   show();
-  scrollTo(0, 0);
 }
 
-/** Show what is at the address; anew even if it is shown already, with `anew`. */
-export function show({ anew = false } = {}) {
-  if (shownPath === location.pathname && !anew) return;
-  shownPath = location.pathname;
-  dispose();
-  const found = routes.find(({ path }) => path.test(shownPath)) ?? routes[0];
-  const values = found.path.exec(shownPath)?.slice(1) ?? [];
-  const params = Object.fromEntries(found.names.map((name, index) => [name, decodeURIComponent(values[index])]));
-  outlet.replaceChildren();
-  dispose = found.view(params, outlet) ?? (() => {});
-  for (const link of document.querySelectorAll("nav a[data-link]")) {
-    const { pathname } = new URL(link.href);
-    const current = shownPath === pathname || (pathname !== "/" && shownPath.startsWith(`${pathname}/`));
-    link.toggleAttribute("aria-current", current);
-    if (current) link.setAttribute("aria-current", "page");
+/** Go to a path, as by a link. */
+export const go = (path) => location.assign(path);
+
+function follow(event) {
+  const { pathname } = new URL(event.destination.url);
+  const isLink = event.canIntercept && !event.hashChange && event.navigationType !== "reload";
+  if (isLink && find(pathname)) event.intercept({ handler: show, focusReset: "manual" });
+}
+
+function find(path) {
+  for (const [pattern, name] of Object.entries(PAGES)) {
+    const found = new RegExp(`^${pattern.replace(/:(\w+)/, "(?<$1>[^/]+)")}$`).exec(path);
+    if (found) return { name, params: found.groups ?? {} };
   }
-  introduce();
+}
+
+async function show() {
+  const path = location.pathname;
+  if (path === shown) return;
+  shown = path;
+  const { name, params } = find(path);
+  for (const key in params) params[key] = decodeURIComponent(params[key]);
+  let module;
+  try {
+    module = await import(`./views/${name}.js`);
+  } catch {
+    module = { [`${name}View`]: () => outlet.append(errorNotice({ message: "The server does not answer." }, go.bind(null, path))) };
+  }
+  if (path !== shown) return;
+  dispose?.call();
+  outlet.replaceChildren();
+  dispose = module[`${name}View`](params, outlet);
+  for (const each of document.querySelectorAll("nav a")) {
+    const to = each.pathname;
+    if (path === to || path.startsWith(`${to}/`)) each.setAttribute("aria-current", "page");
+    else each.removeAttribute("aria-current");
+  }
+  introduce(outlet.querySelector("h1"));
 }
 
 /** Name the page after its heading, and go on from there by keyboard or screen reader. */
-function introduce() {
-  const heading = outlet.querySelector("h1");
+function introduce(heading) {
   if (!heading) return;
   setTitle(heading.textContent);
   heading.tabIndex = -1;
   heading.focus({ preventScroll: true });
 }
-
-/** A view whose module is loaded when it is first shown: lazily(() => import("./views/x.js"), "xView"). */
-export const lazily = (load, name) => (params, element) => {
-  let end = () => {};
-  let isOver = false;
-  load().then((module) => {
-    if (isOver) return;
-    end = module[name](params, element) ?? end;
-    introduce();
-  });
-  return () => {
-    isOver = true;
-    end();
-  };
-};
 
 export function setTitle(text) {
   title = text;
@@ -78,11 +82,4 @@ export function setTitle(text) {
 export function setMark(text) {
   mark = text;
   setTitle(title);
-}
-
-function follow(event) {
-  const link = event.target.closest?.("a[data-link]");
-  if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-  event.preventDefault();
-  go(link.getAttribute("href"));
 }

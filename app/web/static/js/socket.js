@@ -6,33 +6,27 @@ import { signOut, token } from "./session.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
-const PING_MS = 5_000;
-const PONG_WITHIN_MS = 5_000;
+const PING_MS = 5_000; // and after as long without any message the connection is taken for lost
 // The subscription is wrong, and would be again.
-const FINAL = new Set(["BAD_REQUEST", "BAD_USER_INPUT", "FORBIDDEN", "NOT_FOUND", "LIMIT_EXCEEDED"]);
+const FINAL = ["BAD_REQUEST", "BAD_USER_INPUT", "FORBIDDEN", "NOT_FOUND", "LIMIT_EXCEEDED"];
 
 const subscriptions = new Map();
-const listeners = new Set();
-let connection = { state: "offline", since: null, retryAt: null };
+let tell = () => {};
 let socket = null;
-let heardAt = null; // what is shown is as of then, when the loss is noticed later
+let isReady = false; // the server has let us in
+let heardAt = null; // what is shown is as of then
 let lost = 0; // sockets in a row that did not become live
 let ids = 0;
 let retrying;
 let pinging;
 let awaited;
 
-/** Follow {state, since (it is not live), retryAt}; returns what ends that. */
-export function onConnection(listener) {
-  listeners.add(listener);
-  listener(connection);
-  return () => listeners.delete(listener);
-}
-
-function become(state, retryAt = null) {
-  const since = state === "live" ? null : (connection.since ?? heardAt ?? Date.now());
-  connection = { state, since, retryAt };
-  listeners.forEach((listener) => listener(connection));
+/** Open the socket and keep it open. `listener(state, as of when is what is shown)` follows it. */
+export function connect(listener) {
+  tell = listener;
+  open();
+  addEventListener("online", tryNow);
+  document.addEventListener("visibilitychange", () => document.hidden || tryNow());
 }
 
 /**
@@ -43,17 +37,21 @@ function become(state, retryAt = null) {
 export function subscribe(document, variables, handlers) {
   const id = String(++ids);
   subscriptions.set(id, { document, variables, handlers });
-  if (isOpen()) send(id);
+  if (isReady) send(id);
   return () => {
-    if (subscriptions.delete(id) && isOpen()) say({ id, type: "complete" });
+    if (subscriptions.delete(id) && isReady) say({ id, type: "complete" });
   };
 }
 
-/** Open the socket, if there is a session, and keep it open. */
-export function connect() {
+/** Try now instead of later; on a socket that seems live, ask whether it is. */
+export function tryNow() {
+  if (!socket) open();
+  else if (isReady) ping();
+}
+
+function open() {
   clearTimeout(retrying);
-  if (socket || token() === null) return;
-  become("connecting");
+  tell("connecting", heardAt);
   const mine = new WebSocket(`${location.origin.replace("http", "ws")}/graphql`, "graphql-transport-ws");
   socket = mine;
   expect(); // the handshake, too, may hang
@@ -61,71 +59,47 @@ export function connect() {
   mine.onmessage = ({ data }) => socket === mine && hear(JSON.parse(data));
   mine.onclose = ({ code }) => {
     if (socket !== mine) return;
-    drop();
     if (code === 4403) signOut("The token is not valid, or not any more.");
-    else later();
+    else fail();
   };
 }
 
-/** Close the socket, until there is another session. */
-export function disconnect() {
-  clearTimeout(retrying);
-  drop();
-  lost = 0;
-  heardAt = null;
-  connection = { ...connection, since: null };
-  become("offline");
-}
-
-/** Try now instead of later; on a socket that seems live, ask whether it is. */
-export function tryNow() {
-  if (!socket) connect();
-  else if (isOpen()) ping();
-}
-
-const isOpen = () => socket?.acknowledged === true;
 const say = (message) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message));
-
-function hear(message) {
-  clearTimeout(awaited);
-  heardAt = Date.now();
-  if (message.type === "connection_ack") return void acknowledged();
-  if (message.type === "ping") return say({ type: "pong" });
-  const { handlers } = subscriptions.get(message.id) ?? {};
-  if (!handlers) return;
-  if (message.type === "next" && !message.payload.errors) return handlers.next(message.payload.data);
-  if (message.type === "complete") {
-    if (!handlers.complete?.()) fail();
-    else subscriptions.delete(message.id);
-    return;
-  }
-  const error = ApiError.from((message.type === "next" ? message.payload.errors : message.payload)[0]);
-  if (!handlers.error || !FINAL.has(error.code)) return fail();
-  subscriptions.delete(message.id);
-  handlers.error(error);
-}
-
-async function acknowledged() {
-  const mine = socket;
-  const again = lost > 0;
-  mine.acknowledged = true;
-  pinging = setInterval(ping, PING_MS);
-  for (const id of subscriptions.keys()) send(id);
-  try {
-    if (again) await Promise.all([...subscriptions.values()].map(({ handlers }) => handlers.resumed?.()));
-  } catch {
-    if (socket === mine) fail();
-    return;
-  }
-  if (socket !== mine) return;
-  lost = 0;
-  become("live");
-}
 
 function send(id) {
   const { document, variables } = subscriptions.get(id);
-  const given = typeof variables === "function" ? variables() : variables;
-  say({ id, type: "subscribe", payload: { query: document, variables: given ?? {} } });
+  say({ id, type: "subscribe", payload: { query: document, variables: variables.call?.() ?? variables } });
+}
+
+function hear({ type, id, payload }) {
+  clearTimeout(awaited);
+  heardAt = Date.now();
+  if (type === "connection_ack") return void begin();
+  if (type === "ping") return say({ type: "pong" });
+  const { handlers } = subscriptions.get(id) ?? {};
+  if (!handlers) return;
+  const errors = type === "error" ? payload : payload?.errors;
+  if (type === "next" && !errors) return handlers.next(payload.data);
+  const error = errors && new ApiError(errors[0]);
+  if (error ? !handlers.error || !FINAL.includes(error.code) : !handlers.complete?.()) return fail();
+  subscriptions.delete(id);
+  if (error) handlers.error(error);
+}
+
+/** Subscribe, and let what was missed be asked for, before it counts as live. */
+async function begin() {
+  const mine = socket;
+  isReady = true;
+  pinging = setInterval(ping, PING_MS);
+  [...subscriptions.keys()].forEach(send);
+  try {
+    if (lost) await Promise.all([...subscriptions.values()].map(({ handlers }) => handlers.resumed?.()));
+  } catch {
+    if (socket === mine) fail();
+  }
+  if (socket !== mine) return;
+  lost = 0;
+  tell("live");
 }
 
 function ping() {
@@ -133,31 +107,19 @@ function ping() {
   expect();
 }
 
-/** Without any message the connection is taken for lost, whatever the browser thinks. */
 function expect() {
   clearTimeout(awaited);
-  awaited = setTimeout(fail, PONG_WITHIN_MS);
+  awaited = setTimeout(fail, PING_MS);
 }
 
+/** Wait twice as long each time; with jitter, so that not all pages come back at once. */
 function fail() {
-  drop();
-  later();
-}
-
-function drop() {
   clearInterval(pinging);
   clearTimeout(awaited);
   const mine = socket;
   socket = null;
-  mine?.close();
+  isReady = false;
+  mine.close();
+  retrying = setTimeout(open, Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** lost++) * (0.5 + Math.random() / 2));
+  tell("offline", heardAt);
 }
-
-/** Wait twice as long each time; with jitter, so that not all pages come back at once. */
-function later() {
-  const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** lost++) * (0.5 + Math.random() / 2);
-  become("offline", Date.now() + wait);
-  retrying = setTimeout(connect, wait);
-}
-
-addEventListener("online", tryNow);
-document.addEventListener("visibilitychange", () => document.hidden || tryNow());

@@ -1,24 +1,5 @@
 // What the API's names mean to people.
 
-export const STATUSES = {
-  NOT_RELEASED: "not released",
-  WAITING_FOR_REVIEW: "waiting for review",
-  IN_PROGRESS: "in progress",
-  PAUSED: "paused",
-  COMPLETED: "completed",
-  SKIPPED: "skipped",
-  ABORTED: "aborted",
-};
-
-export const ACTIONS = {
-  APPROVE: "Approve",
-  PAUSE: "Pause",
-  UNPAUSE: "Unpause",
-  SKIP: "Skip",
-  ABORT: "Abort",
-  FULL_ROLL_OUT: "Full Roll Out",
-};
-
 const EVENTS = {
   RELEASE_STARTED: "started the release",
   REVIEW_REQUESTED: "asked for review of",
@@ -33,7 +14,7 @@ const EVENTS = {
   RELEASE_ABORTED: "aborted the release",
 };
 
-const OPERATORS = {
+export const OPERATOR_NAMES = {
   ANY_OF: "is",
   NONE_OF: "is not",
   ANY_OF_IGNORE_CASE: "is (in any letter case)",
@@ -41,8 +22,8 @@ const OPERATORS = {
   CONTAINS: "contains",
   STARTS_WITH: "begins with",
   ENDS_WITH: "ends with",
-  EQUALS: "is",
-  NOT_EQUALS: "is not",
+  EQUALS: "equals",
+  NOT_EQUALS: "does not equal",
   LESS_THAN: "is less than",
   LESS_THAN_OR_EQUAL: "is at most",
   GREATER_THAN: "is greater than",
@@ -56,14 +37,18 @@ const OPERATORS = {
   NOT_EXISTS: "is not there",
 };
 
-export const OPERATOR_NAMES = OPERATORS;
-
 export const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
+/** A name of the API's as words: WAITING_FOR_REVIEW, waiting for review. */
+export const words = (name) => name.toLowerCase().replaceAll("_", " ");
+
+/** An action as it stands on a button: FULL_ROLL_OUT, Full Roll Out. */
+export const actionName = (action) => words(action).split(" ").map(capital).join(" ");
 
 /** A condition as a clause: region is “us-west” or “us-east”. */
 export function condition({ attribute, operator, values }) {
   const shown = values.map((value) => (typeof value === "string" ? `“${value}”` : JSON.stringify(value)));
-  return `${attribute} ${OPERATORS[operator]} ${shown.join(" or ")}`.trim();
+  return `${attribute} ${OPERATOR_NAMES[operator]} ${shown.join(" or ")}`.trim();
 }
 
 /** A rule's environments and conditions: production, where region is “us-west”. */
@@ -72,16 +57,19 @@ export function rule({ environments, conditions }) {
   return conditions.length ? `${where}, where ${conditions.map(condition).join(" and ")}` : `${where}, everyone`;
 }
 
-/** What happened, after the name of who did it: skipped “Staging”. */
-export const event = ({ type, phase }) => EVENTS[type] + (phase ? ` “${phase.name}”` : "");
+/** Who did what: Ada skipped “Staging”. */
+export function event({ actor, type, phase, bypassedReviewOf: bypassed }) {
+  const bypassing = bypassed.length && `, bypassing the review of ${bypassed.map(({ name }) => `“${name}”`).join(", ")}`;
+  return `${actor.name} ${EVENTS[type]}${phase ? ` “${phase.name}”` : ""}${bypassing || ""}`;
+}
 
-export function waitsFor({ status, currentPhase }) {
-  if (!currentPhase) return capital(STATUSES[status]);
-  const { name, requiredApprovals, approvals } = currentPhase;
-  if (status === "PAUSED") return `“${name}” is paused`;
-  if (status !== "WAITING_FOR_REVIEW") return `“${name}” bakes`;
-  const given = requiredApprovals > 1 ? ` (${approvals.length} of ${requiredApprovals} approvals)` : "";
-  return `“${name}” waits for review${given}`;
+/** What a release waits for; nothing once it is over. */
+export function waitsFor({ status, currentPhase: phase }) {
+  if (!phase) return "";
+  if (status === "PAUSED") return `“${phase.name}” is paused`;
+  if (status !== "WAITING_FOR_REVIEW") return `“${phase.name}” bakes`;
+  const { requiredApprovals: needed, approvals } = phase;
+  return `“${phase.name}” waits for review${needed > 1 ? ` (${approvals.length} of ${needed} approvals)` : ""}`;
 }
 
 export const releaseTitle = ({ feature, number }) => `${feature.key} #${number}`;

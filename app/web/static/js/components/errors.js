@@ -3,14 +3,13 @@
 import { h } from "../dom.js";
 
 /** A notice of an error or a problem (anything with a message), with a way to try again if there is one. */
-export function errorNotice({ message }, tryAgain) {
-  return h(
+export const errorNotice = ({ message }, tryAgain) =>
+  h(
     "div",
     { class: "notice error", role: "alert" },
     h("p", message),
     tryAgain && h("button", { type: "button", onclick: tryAgain }, "Try again"),
   );
-}
 
 /** What ValidationFailed says, by the path of the field with dots: "phases.0.name". */
 export const byField = ({ fields }) => new Map(fields.map(({ path, message }) => [path.join("."), message]));

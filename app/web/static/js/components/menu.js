@@ -1,87 +1,60 @@
-// A menu under a button (the "menu button" pattern of WAI-ARIA).
+// A menu under a button (the "menu button" pattern of WAI-ARIA): a popover, which the browser opens and closes.
 
-import { h, uniqueId } from "../dom.js";
+import { h, replace, uniqueId } from "../dom.js";
 
 /**
  * The button. `items()` is asked each time that it opens: {label, run, reason, tone}. What has a reason is refused: it
  * is there, says why, and does nothing.
  */
 export function menuButton(label, items) {
-  const menu = h("div", { role: "menu", class: "menu", id: uniqueId("menu"), "aria-label": label, onkeydown: move });
-  menu.hidden = true;
-  const button = h(
-    "button",
-    {
-      type: "button",
-      class: "icon",
-      "aria-haspopup": "menu",
-      "aria-expanded": "false",
-      "aria-label": label,
-      title: label,
-      onclick: () => (menu.hidden ? open() : close()),
-      onkeydown: (event) => {
-        if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
-        event.preventDefault();
-        open(event.key === "ArrowUp" ? -1 : 0);
-      },
-    },
-    "⋯",
-  );
-  const node = h("div.menu-button", button, menu);
-
-  function open(index = 0) {
-    menu.replaceChildren(...items().map(entry));
-    menu.hidden = false;
-    button.setAttribute("aria-expanded", "true");
-    document.addEventListener("pointerdown", elsewhere);
-    [...menu.querySelectorAll("[role=menuitem]")].at(index)?.focus();
-  }
-
-  function close({ refocus = false } = {}) {
-    menu.hidden = true;
-    button.setAttribute("aria-expanded", "false");
-    document.removeEventListener("pointerdown", elsewhere);
-    if (refocus) button.focus();
-  }
-
-  function entry({ label: text, run, reason, tone }) {
-    const id = uniqueId("reason");
+  const id = uniqueId("menu");
+  const open = ({ newState }) => newState === "open" && replace(menu, items().map(entry));
+  const menu = h("div.menu", { id, role: "menu", popover: "auto", "aria-label": label, onkeydown: move, onbeforetoggle: open });
+  const entry = ({ label: text, run, reason, tone }, index) => {
+    const why = uniqueId("reason");
+    const choose = () => {
+      if (reason) return;
+      menu.hidePopover();
+      run();
+    };
     return h(
       "button",
       {
         type: "button",
         role: "menuitem",
-        "aria-label": text,
-        tabindex: "-1",
         class: tone,
-        "aria-disabled": reason ? "true" : null,
-        "aria-describedby": reason ? id : null,
         title: reason,
-        onclick: () => {
-          if (reason) return;
-          close({ refocus: true });
-          run();
-        },
+        tabindex: -1,
+        autofocus: index === 0,
+        "aria-label": text,
+        "aria-disabled": reason && "true",
+        "aria-describedby": reason && why,
+        onclick: choose,
       },
       h("span", text),
-      reason && h("small", { id }, reason),
+      reason && h("small", { id: why }, reason),
     );
-  }
-
-  function move(event) {
-    const entries = [...menu.querySelectorAll("[role=menuitem]")];
-    const at = entries.indexOf(document.activeElement);
-    const typed = entries.findIndex((each) => each.textContent.toLowerCase().startsWith(event.key.toLowerCase()));
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[event.key] ?? (typed < 0 ? null : typed);
-    if (event.key === "Escape") close({ refocus: true });
-    else if (event.key === "Tab") return close();
-    else if (to !== null) entries.at(to === entries.length ? 0 : to).focus();
-    else return;
+  };
+  const byKey = (event) => {
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
     event.preventDefault();
-  }
+    menu.showPopover({ source: button });
+    if (event.key === "ArrowUp") menu.lastChild.focus();
+  };
+  const button = h(
+    "button.icon",
+    { type: "button", "aria-haspopup": "menu", "aria-label": label, title: label, popovertarget: id, onkeydown: byKey },
+    "⋯",
+  );
+  return h("div", button, menu);
+}
 
-  function elsewhere(event) {
-    if (!node.contains(event.target)) close();
-  }
-  return node;
+function move(event) {
+  const entries = [...this.children];
+  const at = entries.indexOf(document.activeElement);
+  const to = { ArrowDown: (at + 1) % entries.length, ArrowUp: at - 1, Home: 0, End: -1 }[event.key];
+  if (event.key === "Tab") this.hidePopover();
+  if (to === undefined) return;
+  event.preventDefault();
+  entries.at(to).focus();
 }

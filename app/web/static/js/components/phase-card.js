@@ -1,49 +1,36 @@
 // A phase of a release, in full.
 
-import { duration, time } from "../clock.js";
-import { h, replace, setAttribute, setText } from "../dom.js";
-import { STATUSES, capital, rule } from "../words.js";
-import { bakeTimer } from "./bake-timer.js";
+import { bakeBar, bakeLeft, duration, time } from "../clock.js";
+import { h } from "../dom.js";
+import { rule } from "../words.js";
+import { status } from "./release-row.js";
 
-/** The card: {node, update(phase, whether it is the current one)}. */
-export function phaseCard() {
-  const status = h("span.status");
-  const name = h("h3");
-  const body = h("div");
-  const timer = bakeTimer({ bar: true });
-  const node = h("li.phase", h("div.bar", name, status), body, timer.node);
-  let shown = null;
-
-  function update(phase, isCurrent) {
-    setAttribute(node, "data-status", phase.status);
-    setAttribute(node, "aria-current", isCurrent && "step");
-    setAttribute(status, "data-status", phase.status);
-    setText(name, phase.name);
-    setText(status, capital(STATUSES[phase.status]) + (phase.reviewBypassed ? ", review bypassed" : ""));
-    timer.update(phase);
-    const now = JSON.stringify({ ...phase, bakeRemaining: null });
-    if (now !== shown) replace(body, details(phase));
-    shown = now;
-  }
-  return { node, update };
+/** The review that it asks for: 1 of 2 approvals, by others than who started it. */
+function review({ requiredApprovals: needed, approvals, preventSelfApproval }) {
+  if (!needed) return "no review";
+  const others = preventSelfApproval ? ", by others than who started it" : "";
+  return `${approvals.length} of ${needed} approval${needed > 1 ? "s" : ""}${others}`;
 }
 
-function details(phase) {
-  const { requiredApprovals: needed, approvals, preventSelfApproval, releasedAt, endedAt } = phase;
-  const review = needed
-    ? `${approvals.length} of ${needed} approval${needed > 1 ? "s" : ""}${preventSelfApproval ? ", by others than who started it" : ""}`
-    : "no review";
-  return [
+const approval = ({ actor, at, reason }) =>
+  h("li", `✓ ${actor.name} approved `, time(at), reason && `: “${reason}”`);
+
+export function phaseCard(phase, isCurrent) {
+  const { releasedAt, endedAt } = phase;
+  const left = bakeLeft(phase);
+  return h(
+    "li.phase",
+    { "data-status": phase.status, "aria-current": isCurrent && "step" },
+    h("div.bar", h("h3", phase.name), status(phase.status, phase.reviewBypassed ? ", review bypassed" : "")),
     h("ul", phase.rules.map((each) => h("li", rule(each)))),
     h(
       "p.facts",
       h("span", `bakes ${duration(phase.bakeTime)}`),
-      h("span", review),
+      h("span", review(phase)),
       releasedAt && h("span", "released ", time(releasedAt)),
       endedAt && h("span", "ended ", time(endedAt)),
     ),
-    approvals.length > 0 &&
-      h("ul.approvals", approvals.map(({ actor, at, reason }) =>
-        h("li", `✓ ${actor.name} approved `, time(at), reason && `: “${reason}”`))),
-  ];
+    h("ul.approvals", phase.approvals.map(approval)),
+    left && h("div.bake", bakeBar(phase), left),
+  );
 }

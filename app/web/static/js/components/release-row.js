@@ -1,45 +1,36 @@
 // A release in a list.
 
-import { time } from "../clock.js";
-import { h, replace, setAttribute, setText } from "../dom.js";
-import { STATUSES, capital, releaseTitle, waitsFor } from "../words.js";
-import { bakeTimer } from "./bake-timer.js";
-import { phaseStrip } from "./phase-strip.js";
+import { bakeLeft, time } from "../clock.js";
+import { h, link } from "../dom.js";
+import { reviews } from "../reviews.js";
+import { capital, releaseTitle, waitsFor, words } from "../words.js";
 
-/** The row: {node, update(release), setMine(whether it waits for the caller)}. */
-export function releaseRow(release) {
-  const strip = phaseStrip(release.phases);
-  const timer = bakeTimer();
-  const status = h("span.status");
-  const waits = h("small");
-  const mine = h("span", { class: "mine", hidden: true }, "your review");
-  const ended = h("span", { hidden: true });
-  const title = h("a", { href: `/releases/${release.id}`, "data-link": true }, releaseTitle(release));
-  const node = h(
+/** The sign, colour and word of a status. */
+export const status = (name, more = "") => h("span.status", { "data-status": name }, capital(words(name)) + more);
+
+/** The phases side by side, coloured by status: one picture with one name. */
+function strip(phases) {
+  const told = phases.map(({ name, status: is }) => `${name} ${words(is)}`);
+  const cells = phases.map((phase, index) => h("span.phase-cell", { "data-status": phase.status, title: told[index] }));
+  return h("span.strip", { role: "img", "aria-label": `Phases: ${told.join(", ") || "none"}` }, cells);
+}
+
+/** The row, of a release with the fields ROW. */
+export const releaseRow = (release) =>
+  h(
     "li.row",
-    h("div.what", title, mine, release.description && h("p", release.description)),
+    h(
+      "div.what",
+      link(`/releases/${release.id}`, releaseTitle(release)),
+      h("span.mine", { hidden: !reviews.has(release.id) }, "your review"),
+      h("p", release.description),
+    ),
     h(
       "div.facts",
       h("span", release.pipelineName ?? "no pipeline"),
       h("span", `${release.startedBy.name}, `, time(release.startedAt)),
-      ended,
+      release.endedAt && h("span", "ended ", time(release.endedAt)),
     ),
-    h("div.progress", strip.node, waits),
-    h("div.state", status, timer.node),
+    h("div.progress", strip(release.phases), h("small", waitsFor(release))),
+    h("div.state", status(release.status), h("span.bake", release.currentPhase && bakeLeft(release.currentPhase))),
   );
-
-  function update(changed) {
-    strip.update(changed.phases);
-    timer.update(changed.currentPhase);
-    setAttribute(status, "data-status", changed.status);
-    setText(status, capital(STATUSES[changed.status]));
-    setText(waits, changed.endedAt ? "" : waitsFor(changed));
-    if (changed.endedAt && ended.hidden) {
-      replace(ended, "ended ", time(changed.endedAt));
-      ended.hidden = false;
-    }
-  }
-
-  update(release);
-  return { node, update, setMine: (is) => (mine.hidden = !is) };
-}

@@ -2,12 +2,8 @@
 
 import { time } from "../clock.js";
 import { h } from "../dom.js";
-import { event as inWords } from "../words.js";
+import { event as told } from "../words.js";
 
-/** Who did what, in a sentence. */
-export const told = (event) =>
-  `${event.actor.name} ${inWords(event)}` +
-  (event.bypassedReviewOf.length ? `, bypassing the review of ${event.bypassedReviewOf.map(({ name }) => `“${name}”`).join(", ")}` : "");
+const item = (event) => h("li", h("p", told(event)), event.reason && h("q", event.reason), h("small", time(event.at)));
 
-export const eventItem = (event) =>
-  h("li", { "data-type": event.type }, h("p", told(event)), event.reason && h("q", event.reason), h("small", time(event.at)));
+export const timeline = (events) => h("ol.timeline", events.toReversed().map(item));
