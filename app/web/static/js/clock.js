@@ -1,4 +1,4 @@
-// Time by the server's clock, and every time on the page that goes with it: one timer, once a second.
+// Time by the server's clock, and all on the page that goes with it, once a second.
 
 import { h, setText } from "./dom.js";
 
@@ -10,7 +10,7 @@ let offset = 0;
 /** Milliseconds since 1970, by the server's clock. */
 export const now = () => Date.now() + offset;
 
-/** Go by the server's clock, which showed `told` at some moment since `asked`. */
+/** The server's clock showed `told` at some moment since `asked`. */
 export function setClock(told, asked) {
   offset = Date.parse(told) - (asked + Date.now()) / 2;
 }
@@ -39,12 +39,12 @@ const remaining = (iso) => (Date.parse(iso) - now()) / 1000;
 
 function relatively(iso) {
   const left = remaining(iso);
+  const [count, unit] = inWords(Math.abs(left)).split(" ");
   if (Math.abs(left) < 5) return "now";
-  const largest = inWords(Math.abs(left)).split(" ", 2).join(" ");
-  return left < 0 ? `${largest} ago` : `in ${largest}`;
+  return left < 0 ? `${count} ${unit} ago` : `in ${count} ${unit}`;
 }
 
-/** A time, relative and kept so, with the exact one in its title. */
+/** A time, relative and kept so; the exact one is its title. */
 export const time = (iso) => h("time", { datetime: iso, title: exactly(iso) }, relatively(iso));
 
 const countdown = (iso) => (remaining(iso) > 0 ? `${inWords(Math.ceil(remaining(iso)))} left` : "ends now");

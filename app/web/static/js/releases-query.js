@@ -1,6 +1,5 @@
 // What the pages ask of a release.
 
-/** A row of a list. */
 export const ROW = `
   id number status revision description pipelineId pipelineName feature { key } startedBy { name } startedAt endedAt
   phases { name status }

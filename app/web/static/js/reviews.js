@@ -1,7 +1,7 @@
 // What waits for the caller's review: in the tab's title, and in a quiet banner on every page.
 
 import { subscribe } from "./api.js";
-import { announce, link, replace } from "./dom.js";
+import { link, replace } from "./dom.js";
 import { setMark } from "./router.js";
 import { releaseTitle } from "./words.js";
 
@@ -19,7 +19,7 @@ const banner = document.getElementById("reviews");
 const listeners = new Set();
 let timer = null;
 
-/** Call `listener(id)` when a release comes to wait for the caller, or does not any more; returns what ends that. */
+/** Call `listener(id)` when one comes or goes; returns what ends that. */
 export function onReview(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
@@ -31,7 +31,6 @@ function hear(release) {
   if (isMine === reviews.has(release.id)) return;
   if (isMine) reviews.set(release.id, release);
   else reviews.delete(release.id);
-  if (isMine) announce(`${releaseTitle(release)} waits for your review.`);
   listeners.forEach((listener) => listener(release.id));
   timer ??= setTimeout(show, SETTLE_MS);
 }

@@ -20,7 +20,7 @@ export function takeFromAddress() {
   return true;
 }
 
-/** The page begins anew with another session, so that nothing is left of the one before. */
+/** The page begins anew, so that nothing is left of the session before. */
 export function signIn(secret) {
   sessionStorage.setItem(TOKEN, secret);
   location.reload();

@@ -1,5 +1,5 @@
 // One websocket for all subscriptions (graphql-transport-ws). Lost, it is opened again, and they with it. It is "live"
-// only once every view has caught up with what happened meanwhile; until then it is "connecting", or "offline".
+// only once every view has caught up; until then it is "connecting", or "offline".
 
 import { ApiError } from "./api.js";
 import { signOut, token } from "./session.js";
@@ -7,7 +7,7 @@ import { signOut, token } from "./session.js";
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const PING_MS = 5_000; // and after as long without any message the connection is taken for lost
-// The subscription is wrong, and would be again.
+// Refused for good.
 const FINAL = ["BAD_REQUEST", "BAD_USER_INPUT", "FORBIDDEN", "NOT_FOUND", "LIMIT_EXCEEDED"];
 
 const subscriptions = new Map();
@@ -30,9 +30,9 @@ export function connect(listener) {
 }
 
 /**
- * Subscribe until stop() is called, which it returns. `variables` may be a function, asked at each connection: after
- * which event it goes on. Handlers: next(data); error(ApiError) when refused for good; complete(), true if that was its
- * end (by default it has none); resumed(), after another connection: the page is live once that is done.
+ * Subscribe until stop() is called, which it returns. `variables` may be a function, asked at each connection.
+ * Handlers: next(data); error(ApiError) when refused for good; complete(), true if that was its end (by default it has
+ * none); resumed(), after another connection: the page is live once that is done.
  */
 export function subscribe(document, variables, handlers) {
   const id = String(++ids);

@@ -10,8 +10,8 @@ import { openDialog } from "./dialog.js";
 import { byField, errorNotice } from "./errors.js";
 import { timeline } from "./timeline.js";
 
-const PHASE_MUTATIONS = { APPROVE: "approvePhase", PAUSE: "pauseRelease", UNPAUSE: "unpauseRelease", SKIP: "skipPhase" };
-const MUTATIONS = { ABORT: "abortRelease", FULL_ROLL_OUT: "fullRollOut", ...PHASE_MUTATIONS };
+const OF_PHASE = { APPROVE: "approvePhase", PAUSE: "pauseRelease", UNPAUSE: "unpauseRelease", SKIP: "skipPhase" };
+const MUTATIONS = { ABORT: "abortRelease", FULL_ROLL_OUT: "fullRollOut", ...OF_PHASE };
 const PREVIEW = `query ($id: ID!, $action: ReleaseAction!) {
   release(id: $id) { id currentPhase { id name } }
   previewAction(releaseId: $id, action: $action) {
@@ -27,10 +27,10 @@ const mutation = (name, input) => `mutation ($input: ${input}!) {
   }
 }`;
 
-/** Open it on what was `seen`. `onresult(release)` gets the release as it then stands; {changed(release)} is told how it stands meanwhile. */
+/** Open it on what was `seen`. `onresult(release)` gets how it then stands, and changed(release) how it does meanwhile. */
 export async function openActionDialog(seen, action, onresult) {
   const { release, previewAction: then } = await query(PREVIEW, { id: seen.id, action });
-  const [name, phase] = [actionName(action), action in PHASE_MUTATIONS && release.currentPhase];
+  const [name, phase] = [actionName(action), action in OF_PHASE && release.currentPhase];
   const bypassReview = then.bypassesReviewOf.length > 0;
   const input = { releaseId: release.id, bypassReview, idempotencyKey: idempotencyKey() };
   if (phase) input.phaseId = phase.id;

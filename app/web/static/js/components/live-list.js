@@ -1,7 +1,6 @@
 // A list of releases, the newest first, that stays in order and touches only the rows that changed.
 //
-// What arrives is kept by id and drawn once a frame, within a budget: a thousand releases at once, or fifty changes a
-// second, leave time for scrolling and typing.
+// What arrives is drawn once a frame, within a budget, so that a thousand at once leave time for scrolling and typing.
 
 import { h, morph } from "../dom.js";
 import { releaseRow } from "./release-row.js";

@@ -43,6 +43,7 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
   const older = h("button", { type: "button", hidden: true, onclick: () => guard(showOlder) }, "Show older ones");
   const problem = h("div");
   let isLoaded = false;
+  let loading = null;
   let after = null;
   replace(
     outlet,
@@ -51,7 +52,7 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
     h("section", { "aria-labelledby": "over", hidden: !chosen(OVER).length }, h("h2", { id: "over" }, "History"), over.node, noneOver, older),
   );
 
-  /** What settles moves from the one list to the other by itself. */
+  /** What settles moves from one list to the other. */
   function hear(release) {
     underWay.put(release);
     over.put(release);
@@ -72,8 +73,10 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
     older.hidden = !releases.pageInfo.hasNextPage;
   }
 
-  /** All that is under way, and the first page of what is over: what is not among it any more has ended meanwhile. */
-  async function load() {
+  const load = () => (loading ??= loadAll().finally(() => (loading = null)));
+
+  /** All that is under way, and the latest of what is over: what is not among it any more has ended meanwhile. */
+  async function loadAll() {
     const found = new Set();
     after = null;
     if (chosen(OVER).length) await showOlder();
@@ -91,14 +94,15 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
     await work().catch((error) => replace(problem, errorNotice(error, () => guard(work))));
   }
 
-  const watch = (statuses, more, resumed) =>
-    chosen(statuses).length
-      ? subscribe(CHANGES, () => ({ filter: { ...filterOf(statuses), ...more?.() } }), { next: ({ releases }) => hear(releases), resumed })
-      : () => {};
+  function watch(statuses, more) {
+    if (!chosen(statuses).length) return () => {};
+    const variables = () => ({ filter: { ...filterOf(statuses), ...more() } });
+    return subscribe(CHANGES, variables, { next: ({ releases }) => hear(releases), resumed: load });
+  }
   const stops = [
-    watch(UNDER_WAY, null, load),
+    watch(UNDER_WAY, () => ({})),
     // Changes that need no pipeline are over at once, and so were never under way. (Clocks may differ a little.)
-    watch(OVER, () => ({ startedAfter: new Date(now() - 60_000).toISOString() }), load),
+    watch(OVER, () => ({ startedAfter: new Date(now() - 60_000).toISOString() })),
     onReview(underWay.redraw),
     underWay.stop,
     over.stop,
