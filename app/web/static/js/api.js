@@ -1,20 +1,12 @@
 // The public GraphQL API over HTTP; `subscribe` is in socket.js.
 
-import { signOut, token } from "./session.js";
+import { NOT_VALID, signOut, token } from "./session.js";
 
 export { subscribe } from "./socket.js";
 
 const PATIENCE_MS = 20_000;
 
-/** What is no answer. `code` is that of extensions.code, or UNREACHABLE. */
-export class ApiError extends Error {
-  constructor({ message, extensions = {} }) {
-    super(message);
-    this.code = extensions.code;
-  }
-}
-
-/** The data of a query. Throws ApiError. */
+/** The data of a query. Throws an error whose message is for people. */
 export async function query(document, variables = {}) {
   let response;
   let answer;
@@ -31,14 +23,14 @@ export async function query(document, variables = {}) {
     });
     answer = await response.json();
   } catch {
-    throw new ApiError({ message: "The server does not answer.", extensions: { code: "UNREACHABLE" } });
+    throw new Error("The server does not answer.");
   }
-  if (response.status === 401) signOut("The token is not valid, or not any more.");
-  if (answer.errors) throw new ApiError(answer.errors[0]);
+  if (response.status === 401) signOut(NOT_VALID);
+  if (answer.errors) throw new Error(answer.errors[0].message);
   return answer.data;
 }
 
-/** What a mutation's first field answers: its payload or a problem, told apart by __typename. Throws ApiError. */
+/** What a mutation's first field answers: its payload or a problem, told apart by __typename. */
 export const mutate = async (document, variables) => Object.values(await query(document, variables))[0];
 
 /** The pages of a connection, each an array of nodes: `document` takes $after and has one field with edges, pageInfo. */

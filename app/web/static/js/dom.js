@@ -4,8 +4,8 @@ const PROPERTY = /^(on.*|value|checked|disabled|selected|hidden|textContent)$/;
 const isShown = (child) => child !== null && child !== undefined && child !== false;
 
 /**
- * An element, as h("p.hint", {title: "Exactly"}, "text"): attributes, some properties, listeners named on…, where there
- * are any; children may be nested, or missing.
+ * An element, as h("p.hint", {title: "Exactly"}, "text"): attributes, some properties, listeners named on…; children
+ * may be nested, or missing.
  */
 export function h(name, ...rest) {
   const [tag, kind] = name.split(".");

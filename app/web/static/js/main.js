@@ -9,7 +9,7 @@ import { setViewer, signOut, takeFromAddress, token } from "./session.js";
 import { connect, tryNow } from "./socket.js";
 
 const WORDS = { live: "Live", connecting: "Connecting…", offline: "Not connected" };
-const LEARNT_AGAIN_MS = 300_000;
+const AGAIN_MS = 300_000;
 const byId = (id) => document.getElementById(id);
 let wasLost = false;
 
@@ -45,7 +45,7 @@ if (isSignedIn) {
   start(byId("main"));
   connect(follow);
   watchReviews();
-  setInterval(() => learn().catch(() => {}), LEARNT_AGAIN_MS);
+  setInterval(() => learn().catch(() => {}), AGAIN_MS);
 } else {
   const { signInView } = await import("./views/sign-in.js");
   signInView(byId("main"));

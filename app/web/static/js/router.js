@@ -1,6 +1,7 @@
 // Which view is shown: by the path, without loading the page again. (A browser without the Navigation API loads it.)
 
 import { errorNotice } from "./components/errors.js";
+import { setAttribute } from "./dom.js";
 
 // Each page's path and the module in views/ that shows it: its nameView(params, outlet) begins with an h1, and returns
 // what ends it. It is loaded when it is first shown (and told of by serving.py, so that it comes with the rest).
@@ -47,20 +48,15 @@ async function show() {
   shown = path;
   const { name, params } = find(path);
   for (const key in params) params[key] = decodeURIComponent(params[key]);
-  let module;
-  try {
-    module = await import(`./views/${name}.js`);
-  } catch {
-    module = { [`${name}View`]: () => outlet.append(errorNotice({ message: "The server does not answer." }, go.bind(null, path))) };
-  }
+  const module = await import(`./views/${name}.js`).catch(() => null);
   if (path !== shown) return;
   dispose?.call();
   outlet.replaceChildren();
+  if (!module) return outlet.append(errorNotice({ message: "The server does not answer." }, () => location.reload()));
   dispose = module[`${name}View`](params, outlet);
   for (const each of document.querySelectorAll("nav a")) {
-    const to = each.pathname;
-    if (path === to || path.startsWith(`${to}/`)) each.setAttribute("aria-current", "page");
-    else each.removeAttribute("aria-current");
+    const isThere = path === each.pathname || path.startsWith(`${each.pathname}/`);
+    setAttribute(each, "aria-current", isThere && "page");
   }
   introduce(outlet.querySelector("h1"));
 }

@@ -2,6 +2,7 @@
 
 const TOKEN = "slipway.token";
 const ENDED = "slipway.ended";
+export const NOT_VALID = "The token is not valid, or not any more.";
 const ROLES = ["VIEWER", "OPERATOR", "APPROVER", "ADMIN"];
 const { promise, resolve } = Promise.withResolvers();
 

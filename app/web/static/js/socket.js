@@ -1,14 +1,11 @@
 // One websocket for all subscriptions (graphql-transport-ws). Lost, it is opened again, and they with it. It is "live"
 // only once every view has caught up; until then it is "connecting", or "offline".
 
-import { ApiError } from "./api.js";
-import { signOut, token } from "./session.js";
+import { NOT_VALID, signOut, token } from "./session.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const PING_MS = 5_000; // and after as long without any message the connection is taken for lost
-// Refused for good.
-const FINAL = ["BAD_REQUEST", "BAD_USER_INPUT", "FORBIDDEN", "NOT_FOUND", "LIMIT_EXCEEDED"];
 
 const subscriptions = new Map();
 let tell = () => {};
@@ -31,8 +28,8 @@ export function connect(listener) {
 
 /**
  * Subscribe until stop() is called, which it returns. `variables` may be a function, asked at each connection.
- * Handlers: next(data); error(ApiError) when refused for good; complete(), true if that was its end (by default it has
- * none); resumed(), after another connection: the page is live once that is done.
+ * Handlers: next(data); complete(), true if that was its end (by default it has none); resumed(), after another
+ * connection: the page is live once that is done. An error is taken for a lost connection.
  */
 export function subscribe(document, variables, handlers) {
   const id = String(++ids);
@@ -59,7 +56,7 @@ function open() {
   mine.onmessage = ({ data }) => socket === mine && hear(JSON.parse(data));
   mine.onclose = ({ code }) => {
     if (socket !== mine) return;
-    if (code === 4403) signOut("The token is not valid, or not any more.");
+    if (code === 4403) signOut(NOT_VALID);
     else fail();
   };
 }
@@ -78,12 +75,9 @@ function hear({ type, id, payload }) {
   if (type === "ping") return say({ type: "pong" });
   const { handlers } = subscriptions.get(id) ?? {};
   if (!handlers) return;
-  const errors = type === "error" ? payload : payload?.errors;
-  if (type === "next" && !errors) return handlers.next(payload.data);
-  const error = errors && new ApiError(errors[0]);
-  if (error ? !handlers.error || !FINAL.includes(error.code) : !handlers.complete?.()) return fail();
-  subscriptions.delete(id);
-  if (error) handlers.error(error);
+  if (type === "next" && !payload.errors) handlers.next(payload.data);
+  else if (type === "complete" && handlers.complete?.()) subscriptions.delete(id);
+  else fail();
 }
 
 /** Subscribe, and let what was missed be asked for, before it counts as live. */

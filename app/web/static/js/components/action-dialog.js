@@ -7,7 +7,7 @@ import { announce, h, idempotencyKey, replace, setAttribute, setText } from "../
 import { EVENT, LIVE } from "../releases-query.js";
 import { actionName, releaseTitle, words } from "../words.js";
 import { openDialog } from "./dialog.js";
-import { byField, errorNotice } from "./errors.js";
+import { errorNotice } from "./errors.js";
 import { timeline } from "./timeline.js";
 
 const OF_PHASE = { APPROVE: "approvePhase", PAUSE: "pauseRelease", UNPAUSE: "unpauseRelease", SKIP: "skipPhase" };
@@ -87,8 +87,8 @@ export async function openActionDialog(seen, action, onresult) {
       announce(`${name}: done.`);
       return dialog.close();
     }
-    const unfit = fields && byField({ fields }).get("reason");
-    if (unfit) return complain(unfit);
+    const unfit = fields?.find(({ path }) => path.includes("reason"));
+    if (unfit) return complain(unfit.message);
     replace(answer, errorNotice({ message: `Refused: ${message}` }));
     // Confirmed again it would be refused again: there is only a way back.
     confirm.hidden = true;

@@ -10,6 +10,3 @@ export const errorNotice = ({ message }, tryAgain) =>
     h("p", message),
     tryAgain && h("button", { type: "button", onclick: tryAgain }, "Try again"),
   );
-
-/** What ValidationFailed says, by the path of the field with dots: "phases.0.name". */
-export const byField = ({ fields }) => new Map(fields.map(({ path, message }) => [path.join("."), message]));

@@ -3,8 +3,8 @@
 import { h, replace, uniqueId } from "../dom.js";
 
 /**
- * The button. `items()` is asked each time that it opens: {label, run, reason, tone}. What has a reason is refused: it
- * is there, says why, and does nothing.
+ * The button. `items()` is asked each time that it opens: {label, run, reason, tone}. What has a reason is refused, and
+ * says why.
  */
 export function menuButton(label, items) {
   const id = uniqueId("menu");

@@ -35,22 +35,26 @@ export function releasesView(params, outlet) {
 /** Both lists, of what was chosen; returns what ends them. */
 function showLists({ status, feature, pipeline }, outlet, counted) {
   const chosen = (statuses) => statuses.filter((each) => !status || each === status);
-  const filterOf = (statuses) => ({ status: chosen(statuses), featureKey: feature || null, pipelineId: pipeline || null });
-  const list = (label, statuses) => liveList({ label, holds: (release) => chosen(statuses).includes(release.status), onchange: count });
-  const [underWay, over] = [list("Releases under way", UNDER_WAY), list("History", OVER)];
-  const none = h("p.empty", { hidden: true });
-  const noneOver = h("p.empty", { hidden: true }, "No such release is over.");
+  const [underWayIs, overIs] = [chosen(UNDER_WAY), chosen(OVER)];
+  const filterOf = (statuses) => ({ status: statuses, featureKey: feature || null, pipelineId: pipeline || null });
+  const list = (label, statuses) => liveList({ label, holds: (release) => statuses.includes(release.status), onchange: count });
+  const [underWay, over] = [list("Releases under way", underWayIs), list("History", overIs)];
+  const none = status || feature || pipeline ? "None of the releases under way matches." : NONE;
   const older = h("button", { type: "button", hidden: true, onclick: () => guard(showOlder) }, "Show older ones");
   const problem = h("div");
-  let isLoaded = false;
   let loading = null;
   let after = null;
+  outlet.ariaBusy = "true";
   replace(
     outlet,
     problem,
-    h("section", { "aria-label": "Under way", hidden: !chosen(UNDER_WAY).length }, underWay.node, none),
-    h("section", { "aria-labelledby": "over", hidden: !chosen(OVER).length }, h("h2", { id: "over" }, "History"), over.node, noneOver, older),
+    underWayIs.length > 0 && h("section", { "aria-label": "Under way" }, underWay.node, h("p.empty", none)),
+    overIs.length > 0 && h("section", h("h2", "History"), over.node, h("p.empty", "No such release is over."), older),
   );
+
+  function count() {
+    setText(counted, `${underWay.size()} under way`);
+  }
 
   /** What settles moves from one list to the other. */
   function hear(release) {
@@ -58,16 +62,8 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
     over.put(release);
   }
 
-  function count() {
-    if (!isLoaded) return;
-    setText(counted, `${underWay.size()} under way`);
-    setText(none, status || feature || pipeline ? "None of the releases under way matches." : NONE);
-    none.hidden = underWay.size() > 0;
-    noneOver.hidden = over.size() > 0;
-  }
-
   async function showOlder() {
-    const { releases } = await query(PAGE, { filter: filterOf(OVER), first: 20, after });
+    const { releases } = await query(PAGE, { filter: filterOf(overIs), first: 20, after });
     releases.edges.forEach(({ node }) => hear(node));
     after = releases.pageInfo.endCursor;
     older.hidden = !releases.pageInfo.hasNextPage;
@@ -79,14 +75,12 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
   async function loadAll() {
     const found = new Set();
     after = null;
-    if (chosen(OVER).length) await showOlder();
-    if (chosen(UNDER_WAY).length)
-      for await (const page of pages(PAGE, { filter: filterOf(UNDER_WAY), first: 100 })) {
+    if (overIs.length) await showOlder();
+    if (underWayIs.length)
+      for await (const page of pages(PAGE, { filter: filterOf(underWayIs), first: 100 }))
         page.forEach((release) => hear(release, found.add(release.id)));
-      }
     underWay.keep(found);
-    isLoaded = true;
-    count();
+    outlet.ariaBusy = "false";
   }
 
   async function guard(work) {
@@ -94,19 +88,14 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
     await work().catch((error) => replace(problem, errorNotice(error, () => guard(work))));
   }
 
-  function watch(statuses, more) {
-    if (!chosen(statuses).length) return () => {};
+  function watch(statuses, more = () => {}) {
+    if (!statuses.length) return () => {};
     const variables = () => ({ filter: { ...filterOf(statuses), ...more() } });
     return subscribe(CHANGES, variables, { next: ({ releases }) => hear(releases), resumed: load });
   }
-  const stops = [
-    watch(UNDER_WAY, () => ({})),
-    // Changes that need no pipeline are over at once, and so were never under way. (Clocks may differ a little.)
-    watch(OVER, () => ({ startedAfter: new Date(now() - 60_000).toISOString() })),
-    onReview(underWay.redraw),
-    underWay.stop,
-    over.stop,
-  ];
+  // Changes that need no pipeline are over at once, and so were never under way. (Clocks may differ a little.)
+  const recently = () => ({ startedAfter: new Date(now() - 60_000).toISOString() });
+  const stops = [watch(underWayIs), watch(overIs, recently), onReview(underWay.redraw), underWay.stop, over.stop];
   guard(load);
   return () => stops.forEach((stop) => stop());
 }
