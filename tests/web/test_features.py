@@ -1,0 +1,160 @@
+"""Features on the status page: made, changed and attached, in a real browser on a real server."""
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from app.domain.access import Role
+from tests.api.serving import Api
+from tests.domain.builders import OFF, ON, SUBMITTER, condition, phase, review, rule, spec
+from tests.scene import make_feature, make_pipeline
+from tests.web.desk import desk, token_for
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_saved_change_starts_a_release(api: Api, browser: Browser) -> None:
+    """One is made and attached; it is told how a change of it will progress, which once confirmed is under way."""
+    services = api.services
+    await make_pipeline(services, phase("Canary"), review("World", approvals=2), name="Careful")
+    async with desk(browser, api.base_url, await token_for(api, "Olga", Role.OPERATOR)) as olga:
+        page = olga.page
+        await olga.go("/features")
+        await page.get_by_role("button", name="New feature").click()
+        await page.get_by_label("Key").fill("no spaces")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_label("Key")).to_be_focused()
+        await page.get_by_label("Key").fill("search")
+        await page.get_by_role("button", name="Save").click()
+        await page.get_by_role("link", name="search").click()
+        await expect(page.get_by_role("heading", name="search")).to_be_visible()
+
+        await page.get_by_role("button", name="Pipeline").click()
+        await page.get_by_label("Its changes go through").select_option("Careful")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("link", name="Careful")).to_be_visible()
+
+        await page.get_by_role("button", name="Change").click()
+        await page.get_by_role("button", name="Save").click()
+        await expect(olga.dialog).to_contain_text("goes through “Careful”")
+        await olga.dialog.get_by_role("button", name="Start").click()
+        await expect(page.get_by_role("alert")).to_contain_text("nothing to release")
+
+        await page.get_by_role("button", name="Add rule").click()
+        await page.get_by_label("Rule name").fill("Half of Europe")
+        await page.get_by_label("Pass percentage").fill("50.123")
+        await page.get_by_role("button", name="Add condition").click()
+        await page.get_by_label("Attribute").fill("region")
+        await page.get_by_label("Operator").select_option("LESS_THAN")
+        await page.get_by_label("Values").fill('eu, "uk"')
+        await page.get_by_label("Value", exact=True).select_option("true")
+        await page.get_by_label("What the change is for").fill("Try it")
+        await page.get_by_role("button", name="Save").click()
+        await olga.dialog.get_by_role("button", name="Start").click()
+        await expect(page.get_by_label("Values")).to_be_focused()
+        await expect(page.get_by_label("Values")).to_have_accessible_description(
+            "LESS_THAN takes exactly one value: a number."
+        )
+        await expect(page.get_by_label("Pass percentage")).to_have_accessible_description(
+            "Use at most two decimals: units are spread over 10,000 buckets."
+        )
+        await page.get_by_label("Operator").select_option("ANY_OF")
+        await page.get_by_label("Pass percentage").fill("50")
+        await page.get_by_role("button", name="Save").click()
+        await expect(olga.dialog).to_contain_text("region is “eu” or “uk”, 50 %")
+        await expect(olga.dialog.locator(".phase")).to_have_text(
+            [
+                "CanaryNot releasedproduction, where group is “Canary”bakes 1 hno review",
+                "WorldNot releasedproduction, where group is “World”bakes 1 h0 of 2 approvals",
+            ]
+        )
+        await page.keyboard.press("Escape")
+        assert await services.releases.latest_of("search") is None
+        await page.get_by_role("button", name="Save").click()
+        await olga.dialog.get_by_role("button", name="Start").click()
+
+        await expect(olga.row("search #1", "Release under way, and those before")).to_contain_text("“Canary” bakes")
+        await expect(page.get_by_role("button", name="Change")).to_have_accessible_description(
+            "A release is under way; wait for its end, or abort it."
+        )
+        release = await services.releases.latest_of("search")
+        wanted = rule(True, condition("region", "ANY_OF", "eu", "uk"), percentage=50.0, name="Half of Europe")
+        assert (release.change.after, release.description) == (spec(False, wanted), "Try it")
+        await page.get_by_role("link", name="search #1").first.click()
+        await expect(olga.phase("Canary")).to_contain_text("In progress")
+
+
+async def test_a_change_by_others_is_shown_first(api: Api, browser: Browser) -> None:
+    """What was written is kept beside what somebody else made meanwhile, even while the change is being confirmed."""
+    services = api.services
+    await make_feature(services, None, "disputed")
+    mine = rule(True, percentage=10.0, name="mine")
+    async with desk(browser, api.base_url, api.token) as ann:
+        page = ann.page
+        await ann.go("/features/disputed")
+        await page.get_by_role("button", name="Change").click()
+        await page.get_by_role("button", name="Add rule").click()
+        await page.get_by_label("Rule name").fill("mine")
+        await page.get_by_label("Pass percentage").fill("10")
+        await page.get_by_label("Value", exact=True).select_option("true")
+        await page.get_by_role("button", name="Save").click()
+        await expect(ann.dialog).to_contain_text("everyone gets it at once")
+        await services.catalog.update_feature("disputed", ON, None, None, SUBMITTER)
+        await ann.dialog.get_by_role("button", name="Start").click()
+        await expect(page.get_by_role("form")).to_contain_text("added: everyone: true")
+        await expect(page.get_by_label("Rule name")).to_have_value("mine")
+        assert (await services.releases.latest_of("disputed")).number == 1
+
+        await page.get_by_role("button", name="Save").click()
+        await ann.dialog.get_by_role("button", name="Start").click()
+        await expect(page.get_by_role("link", name="disputed #2")).to_be_visible()
+        assert (await services.releases.latest_of("disputed")).change.after == spec(False, mine)
+
+
+async def test_who_may_not_sees_why(api: Api, browser: Browser) -> None:
+    """A viewer reads all of it, and finds every button disabled with the reason."""
+    made = await make_pipeline(api.services, phase("Canary"), name="Seen")
+    await make_feature(api.services, made, "seen")
+    async with desk(browser, api.base_url, await token_for(api, "Vic", Role.VIEWER)) as vic:
+        for path, names in {
+            "/features": ["New feature"],
+            "/features/seen": ["Change", "Pipeline"],
+            "/pipelines": ["New pipeline"],
+            f"/pipelines/{made.id}": ["Edit"],
+        }.items():
+            await vic.go(path)
+            for name in names:
+                button = vic.page.get_by_role("main").get_by_role("button", name=name)
+                await expect(button).to_have_accessible_description(
+                    "Your role, viewer, does not allow it; operator does."
+                )
+                await expect(button).to_be_disabled()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing(api: Api, browser: Browser, axe: str, scheme: str) -> None:
+    """No violation in the list, on a page, beside a conflict and in the dialog, in light and dark, wide and narrow."""
+    services = api.services
+    key = f"axe-{scheme}"
+    await make_feature(services, await make_pipeline(services, review("World"), name=f"Axe {scheme}"), key)
+    await make_feature(services, None, f"free-{scheme}", spec(False, rule(True, condition("a", "EXISTS"))))
+    await services.catalog.update_feature(f"free-{scheme}", OFF, "why", None, SUBMITTER)
+    async with desk(browser, api.base_url, api.token, color_scheme=scheme) as ann:
+        page = ann.page
+        await ann.go("/features")
+        await expect(page.get_by_role("link", name=key)).to_be_visible()
+        assert not await ann.violations(axe)
+        await ann.go(f"/features/free-{scheme}")
+        await page.get_by_role("button", name="Change").click()
+        await services.catalog.update_feature(f"free-{scheme}", ON, "why", None, SUBMITTER)
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Somebody else has changed it meanwhile")
+        assert not await ann.violations(axe)
+        await ann.go(f"/features/{key}")
+        await page.set_viewport_size({"width": 360, "height": 740})
+        await page.get_by_role("button", name="Change").click()
+        await page.get_by_label("Value for everyone else").select_option("true")
+        assert not await ann.violations(axe)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+        await page.get_by_role("button", name="Save").click()
+        await expect(ann.dialog).to_contain_text("goes through")
+        assert not await ann.violations(axe)

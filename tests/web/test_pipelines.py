@@ -1,0 +1,128 @@
+"""Pipelines on the status page: made, edited and looked at, in a real browser on a real server."""
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from app.catalog import PipelineEdit
+from app.domain.access import Role
+from tests.api.serving import Api
+from tests.domain.builders import ADMIN, ON, SUBMITTER, phase, review
+from tests.scene import make_feature, make_pipeline
+from tests.web.desk import desk, token_for
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_one_is_made_by_keyboard(api: Api, browser: Browser) -> None:
+    """What is wrong is told at its field, the first focused; phases are added, moved and removed; it is there."""
+    async with desk(browser, api.base_url, await token_for(api, "Olga", Role.OPERATOR)) as olga:
+        page = olga.page
+        await olga.go("/pipelines")
+        await page.get_by_role("button", name="New pipeline").press("Enter")
+        await expect(page.get_by_label("Name", exact=True)).to_be_focused()
+        await page.keyboard.type("By hand")
+
+        first = page.get_by_role("group", name="phase 1", exact=True)
+        await first.get_by_label("Bake time").fill("soon")
+        await page.keyboard.press("Enter")
+        await expect(first.get_by_label("Bake time")).to_be_focused()
+        await expect(first.get_by_label("Bake time")).to_have_accessible_description("Give a number.")
+        await expect(page.get_by_role("alert")).to_contain_text("Nothing was saved.")
+
+        await page.keyboard.press("Control+A")
+        await page.keyboard.type("90")
+        await page.keyboard.press("Enter")
+        await expect(first.get_by_label("Phase name")).to_be_focused()
+        await expect(first.get_by_label("Phase name")).to_have_accessible_description("Give it a name.")
+        await expect(first.get_by_role("group", name="Environments")).to_have_accessible_description(
+            "Name at least one environment."
+        )
+
+        await page.keyboard.type("World")
+        await first.get_by_label("production").check()
+        await first.get_by_label("Required approvals").fill("2")
+        await page.get_by_role("button", name="Add phase").press("Enter")
+        second = page.get_by_role("group", name="phase 2", exact=True)
+        await expect(second.get_by_label("Phase name")).to_be_focused()
+        await page.keyboard.type("Canary")
+        await second.get_by_label("production").check()
+        await second.get_by_role("button", name="Add condition").press("Enter")
+        await page.keyboard.type("country")
+        await second.get_by_label("Values").fill("de, at")
+        await page.get_by_role("button", name="Move up: Phase 2").press("Enter")
+        await expect(first.get_by_label("Phase name")).to_be_focused()
+        await expect(first.get_by_label("Phase name")).to_have_value("Canary")
+        await page.get_by_role("button", name="Add phase").press("Enter")
+        await page.get_by_role("button", name="Remove: Phase 3").press("Enter")
+        await expect(page.get_by_role("button", name="Add phase")).to_be_focused()
+        await page.get_by_role("button", name="Save").press("Enter")
+
+        await page.get_by_role("link", name="By hand").click()
+        phases = page.locator(".phase")
+        await expect(phases).to_have_text(
+            [
+                "CanaryNot releasedproduction, where country is “de” or “at”bakes 1 hno review",
+                "WorldNot releasedproduction, everyonebakes 1 h 30 min0 of 2 approvals",
+            ]
+        )
+
+
+async def test_edits_of_others_are_shown_first(api: Api, browser: Browser) -> None:
+    """Who saves over a newer state is told what it is, keeps what they wrote, and saves it knowingly."""
+    made = await make_pipeline(api.services, phase("Canary"), review("World"), name="Shared")
+    async with desk(browser, api.base_url, api.token) as ann:
+        page = ann.page
+        await ann.go(f"/pipelines/{made.id}")
+        await page.get_by_role("button", name="Edit").click()
+        await page.get_by_label("Name", exact=True).fill("Of Ann")
+        await api.services.catalog.update_pipeline(made.id, PipelineEdit(name="Of Bob"), ADMIN)
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Somebody else has changed it meanwhile")
+        await expect(page.get_by_role("form")).to_contain_text("Of Bob")
+        await expect(page.get_by_label("Name", exact=True)).to_have_value("Of Ann")
+        assert (await api.services.pipelines.get(made.id)).name == "Of Bob"
+
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("heading", name="Of Ann")).to_be_visible()
+        kept = await api.services.pipelines.get(made.id)
+        assert kept.phases == made.phases
+
+
+async def test_one_in_use_is_not_edited(api: Api, browser: Browser) -> None:
+    """While a release goes through it, the button says why not; and so does the server to who has it open already."""
+    made = await make_pipeline(api.services, phase("Canary"), name="Busy")
+    await make_feature(api.services, made, "busy")
+    async with desk(browser, api.base_url, api.token) as ann:
+        page = ann.page
+        await ann.go(f"/pipelines/{made.id}")
+        await expect(page.get_by_role("link", name="busy")).to_be_visible()
+        await page.get_by_role("button", name="Edit").click()
+        await page.get_by_label("Name", exact=True).fill("Not now")
+        await api.services.catalog.update_feature("busy", ON, None, None, SUBMITTER)
+        await expect(ann.row("busy #1")).to_be_visible()
+        edit = page.get_by_role("button", name="Edit")
+        await expect(edit).to_be_disabled()
+        await expect(edit).to_have_accessible_description("Releases go through it; wait for their end.")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("alert")).to_contain_text("release #1 of busy")
+        await expect(page.get_by_label("Name", exact=True)).to_have_value("Not now")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing(api: Api, browser: Browser, axe: str, scheme: str) -> None:
+    """No violation in the list, on a page and in its editor with errors, in light and dark, wide and narrow."""
+    made = await make_pipeline(api.services, phase("Canary"), review("World"), name=f"Axe {scheme}")
+    async with desk(browser, api.base_url, api.token, color_scheme=scheme) as ann:
+        page = ann.page
+        await ann.go("/pipelines")
+        await expect(page.get_by_role("link", name=f"Axe {scheme}")).to_be_visible()
+        assert not await ann.violations(axe)
+        await ann.go(f"/pipelines/{made.id}")
+        await page.get_by_role("button", name="Edit").click()
+        await page.get_by_label("Phase name").first.fill("")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_text("Give it a name.")).to_be_visible()
+        assert not await ann.violations(axe)
+        await page.set_viewport_size({"width": 360, "height": 740})
+        assert not await ann.violations(axe)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
