@@ -125,7 +125,7 @@ async def test_who_may_not_sees_why(api: Api, browser: Browser) -> None:
             for name in names:
                 button = vic.page.get_by_role("main").get_by_role("button", name=name)
                 await expect(button).to_have_accessible_description(
-                    "Your role, viewer, does not allow it; operator does."
+                    "Needs the role operator; yours is viewer."
                 )
                 await expect(button).to_be_disabled()
 

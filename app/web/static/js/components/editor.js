@@ -37,7 +37,7 @@ export async function editor({ title, fields, ask, show, review, save, end }) {
     }
     if (!same(last?.value, value)) last = { value, key: idempotencyKey() };
     const { __typename: type, message, fields } = await save(value, last.key);
-    if (message) return edited.refuse(fields ?? [{ path: type === "AlreadyExists" ? [parts[0].name] : [], message }]);
+    if (message) return edited.tell(fields ?? [{ path: type === "AlreadyExists" ? [parts[0].name] : [], message }]);
     announce(`${title}: done.`);
     end(true);
   }
@@ -47,7 +47,7 @@ export async function editor({ title, fields, ask, show, review, save, end }) {
     const value = isSaving ? null : edited.read();
     if (!value) return;
     isSaving = true;
-    await attempt(value).catch(({ message }) => edited.refuse([{ path: [], message: `${message} Saving again does nothing twice.` }]));
+    await attempt(value).catch(({ message }) => edited.tell([{ path: [], message: `${message} Saving again does nothing twice.` }]));
     isSaving = false;
   }
 

@@ -11,91 +11,91 @@ const written = (fields, value) =>
     return [name, inner ? given.map((each) => written(inner, each)) : show(given)];
   }));
 
-/** {node, read(), refuse(problems)}: read() is the value, or null and told at its fields what is wrong; so does refuse(). */
+/** {node, read(), tell(problems)}: read() is the value, or null and told at its fields what is wrong, as tell() does. */
 export function form(fields, value) {
   const all = written(fields, value);
-  const errors = new Map();
-  const node = h("div.fields");
-
-  function draw(...focus) {
-    const alert = errors.size > 0 && h("p", { role: "alert", class: "notice error" }, errors.get("form"), " Nothing was saved.");
-    replace(node, parts(fields, all, "form"), alert);
-    focus.map((id) => document.getElementById(id)).find(Boolean)?.focus();
-  }
+  const node = h("div", { class: "fields", id: "form" });
 
   const parts = (fields, at, path) => fields.map((each) => (each.fields ? list : each.choices ? boxes : control)(each, at, `${path}.${each.name}`));
-  const described = (path) => errors.has(path) && { "aria-describedby": `${path}!` };
-  const wrong = (path) => errors.has(path) && h("p", { class: "field-error", id: `${path}!` }, errors.get(path));
 
   function control({ name, label, make = (props) => h("input", props) }, at, path) {
-    const props = { id: path, value: at[name], oninput: ({ target }) => (at[name] = target.value), "aria-invalid": errors.has(path) && "true", ...described(path) };
-    return h("div.field", h("label", { for: path }, label), make(props), wrong(path));
+    const oninput = ({ target }) => (at[name] = target.value);
+    return h("div.field", h("label", { for: path }, label), make({ id: path, value: at[name], oninput }));
   }
 
   function boxes({ name, label, choices }, at, path) {
     const onchange = () => (at[name] = inputs.filter((each) => each.checked).map((each) => each.value));
     const inputs = choices.map((value) => h("input", { type: "checkbox", value, checked: at[name].includes(value), onchange }));
-    const bar = h("div.bar", inputs.map((each) => h("label", each, each.value)));
-    return h("fieldset", { class: "field", id: path, tabindex: "-1", ...described(path) }, h("legend", label), bar, wrong(path));
+    return h("fieldset", { class: "field", id: path, tabindex: "-1" }, h("legend", label), h("div.bar", inputs.map((each) => h("label", each, each.value))));
   }
 
-  function list({ name, noun, fields: inner }, at, path) {
+  function list(field, at, path) {
+    const { name, noun, fields: inner } = field;
     const items = at[name];
     const first = (index) => `${path}.${index}.${inner[0].name}`;
     function put(place, count, added, ...focus) {
       items.splice(place, count, ...added);
-      for (const each of errors.keys()) if (each.startsWith(path)) errors.delete(each);
-      draw(...focus);
+      whole.replaceWith(list(field, at, path));
+      focus.map((id) => document.getElementById(id)).find(Boolean).focus();
     }
     function item(each, index) {
       const title = `${noun} ${index + 1}`;
-      const here = `${path}.${index}`;
       const up = () => put(index - 1, 2, [each, items[index - 1]], `${path}.${index - 1}↑`, first(index - 1));
       const remove = () => put(index, 1, [], first(index), path);
-      const tools = [index > 0 && button("↑", up, { id: `${here}↑`, "aria-label": `Move up: ${title}` }), button("✕", remove, { "aria-label": `Remove: ${title}` })];
-      return h("div", { role: "group", class: "item", "aria-label": title }, h("div.bar", h("strong", title), tools), parts(inner, each, here));
+      const tools = [index > 0 && button("↑", up, { id: `${path}.${index}↑`, "aria-label": `Move up: ${title}` }), button("✕", remove, { "aria-label": `Remove: ${title}` })];
+      return h("div", { role: "group", class: "item", "aria-label": title }, h("div.bar", h("strong", title), tools), parts(inner, each, `${path}.${index}`));
     }
     const add = () => put(items.length, 0, [written(inner)], first(items.length));
-    return h("div.field", items.map(item), button(`Add ${noun}`, add, { id: path, ...described(path) }), wrong(path));
+    const whole = h("div.field", items.map(item), button(`Add ${noun}`, add, { id: path }));
+    return whole;
   }
 
-  const read = (fields, at, path) =>
+  const read = (fields, at, path, problems) =>
     Object.fromEntries(fields.map(({ name, fields: inner, parse = (text) => text }) => {
-      const here = `${path}.${name}`;
-      if (inner) return [name, at[name].map((each, index) => read(inner, each, `${here}.${index}`))];
+      const here = [...path, name];
+      if (inner) return [name, at[name].map((each, index) => read(inner, each, [...here, index], problems))];
       try {
         return [name, parse(at[name])];
-      } catch (error) {
-        errors.set(here, error.message);
+      } catch ({ message }) {
+        problems.push({ path: here, message });
         return [];
       }
     }));
 
-  /** Show what is wrong, and go to the first of it. */
-  function tell() {
-    draw();
-    document.getElementById(node.querySelector(".field-error")?.id.slice(0, -1))?.focus();
-  }
-
-  /** The id of the field nearest to a path; a spec's fields stand by themselves. */
+  /** The field nearest to a path; a spec's fields stand by themselves. */
   function nearest(path) {
-    const at = ["form", ...path.slice(path[0] === "spec" ? 1 : 0)];
-    while (at.length > 1 && !document.getElementById(at.join("."))) at.pop();
-    return at.join(".");
+    for (let at = ["form", ...path.slice(path[0] === "spec" ? 1 : 0)]; ; at.pop()) {
+      const found = document.getElementById(at.join("."));
+      if (found) return found;
+    }
   }
 
-  draw();
+  function tell(problems) {
+    for (const each of node.querySelectorAll("[aria-describedby]")) ["aria-describedby", "aria-invalid"].forEach((name) => each.removeAttribute(name));
+    for (const each of node.querySelectorAll(".field-error, .notice")) each.remove();
+    const others = [];
+    for (const { path, message } of problems) {
+      const control = nearest(path);
+      const id = `${control.id}!`;
+      if (control === node) others.push(message);
+      if (control === node || control.hasAttribute("aria-describedby")) continue;
+      control.setAttribute("aria-describedby", id);
+      if (control.matches("input, select, textarea")) control.setAttribute("aria-invalid", "true");
+      control.closest(".field").append(h("p", { class: "field-error", id }, message));
+    }
+    if (problems.length) node.append(h("p", { role: "alert", class: "notice error" }, others.join(" "), " Nothing was saved."));
+    node.querySelector("[aria-describedby]")?.focus();
+  }
+
+  replace(node, parts(fields, all, "form"));
   return {
     node,
+    tell,
     read() {
-      errors.clear();
-      const value = read(fields, all, "form");
-      tell();
-      return errors.size ? null : value;
-    },
-    refuse(problems) {
-      for (const { path, message } of problems.toReversed()) errors.set(nearest(path), message);
-      tell();
+      const problems = [];
+      const value = read(fields, all, [], problems);
+      tell(problems);
+      return problems.length ? null : value;
     },
   };
 }

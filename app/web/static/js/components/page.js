@@ -25,8 +25,8 @@ export const PHASES = "phases { name rules { environments conditions { attribute
 export const plan = (phases) => h("ol", phases.map((each) => phaseCard({ ...each, status: "NOT_RELEASED", approvals: [] })));
 
 /**
- * Show what `ask()` finds as `draw(found)` does, the heading first; again when a release moves that `filter(found)` admits.
- * `actions` are [label, open(end) → editor, why(found) it is refused]. Returns dispose().
+ * Show what `ask()` finds as `draw(found)` does, and again when a release moves that `filter(found)` admits. `actions` are
+ * [label, open(end) → editor, why(found) it is refused]. Returns dispose().
  */
 export function page(outlet, { title, ask, draw, filter, actions }) {
   const [heading, buttons, problem, slot, body] = [h("h1", title), h("div.bar"), h("div"), h("div"), h("div")];
@@ -39,32 +39,33 @@ export function page(outlet, { title, ask, draw, filter, actions }) {
     found = await ask();
     if (!body.isConnected) return;
     show();
-    if (found && filter) stop ??= subscribe(CHANGES, () => ({ filter: filter(found) }), { next: () => (timer ??= setTimeout(guard, SETTLE_MS, load)), resumed: load });
+    const next = () => (timer ??= setTimeout(guard, SETTLE_MS, load));
+    if (found && filter) stop ??= subscribe(CHANGES, () => ({ filter: filter(found) }), { next, resumed: load });
   }
 
   function show() {
     if (!found) return replace(body, h("p.empty", "There is no such thing."));
-    const [name, ...drawn] = draw(found);
-    setText(heading, name);
-    setTitle(name);
-    morph(body, h("div", drawn));
+    setText(heading, found.name ?? title);
+    setTitle(heading.textContent);
+    morph(body, h("div", draw(found)));
     morph(buttons, h("div.bar", actions.map(action)));
   }
 
   /** What cannot be done is there, disabled, and says why. */
   function action([label, open, why], index) {
-    const role = viewer ? `Your role, ${words(viewer.role)}, does not allow it; operator does.` : "Your role is not known yet.";
+    const role = viewer ? `Needs the role operator; yours is ${words(viewer.role)}.` : "Your role is not known yet.";
     const reason = may("OPERATOR") ? why?.(found) : role;
     const id = `why-${index}`;
-    return [button(label, () => guard(() => edit(open, index)), { disabled: Boolean(reason), "aria-describedby": id }), h("small", { id }, reason)];
+    return [button(label, () => guard(() => edit(open)), { disabled: Boolean(reason), "aria-describedby": id }), h("small", { id }, reason)];
   }
 
-  async function edit(open, index) {
-    const end = (saved) => {
-      replace(slot);
-      buttons.querySelectorAll("button")[index].focus();
-      if (saved) guard(load);
-    };
+  function end(saved) {
+    replace(slot);
+    heading.focus();
+    if (saved) guard(load);
+  }
+
+  async function edit(open) {
     replace(slot, await open(end));
     slot.querySelector("input, textarea, select, button").focus();
   }

@@ -63,9 +63,10 @@ const change = (key, end) =>
 /** Whether a change is confirmed by somebody who is told how it will progress. */
 function review(key, after, { value: before, pipeline, environments }) {
   const required = environments.filter((each) => each.pipelineRequired).map(({ name }) => name).join(" or ");
-  const how = pipeline
-    ? [h("p", `If it changes what anybody gets in ${required}, it goes through “${pipeline.name}”:`), plan(pipeline.phases)]
-    : h("p", { class: "notice warning" }, "No pipeline is attached: everyone gets it at once.");
+  const how =
+    pipeline && required
+      ? [h("p", `If it changes what anybody gets in ${required}, it goes through “${pipeline.name}”; or else it is there at once.`), plan(pipeline.phases)]
+      : h("p", { class: "notice warning" }, "It goes through no pipeline: everyone gets it at once.");
   return new Promise((resolve) => {
     const dialog = openDialog({
       title: `Start a release of ${key}?`,
@@ -82,7 +83,7 @@ const row = ({ key, kind, description, pipeline }) => entry(link(`/features/${ke
 const every = {
   title: "Features",
   ask: () => all("features", "key kind description pipeline { name }"),
-  draw: (found) => ["Features", list("Features", found.map(row))],
+  draw: (found) => list("Features", found.map(row)),
   actions: [["New feature", create]],
 };
 
@@ -96,7 +97,6 @@ const one = (key) => ({
   draw({ environments, feature: { kind, description, spec, pipeline, activeRelease, releases } }) {
     const where = environments.map(({ name, pipelineRequired }) => entry(name, pipelineRequired && pipeline ? `changes go through ${pipeline.name}` : "changes are there at once"));
     return [
-      key,
       h("p.facts", h("span", words(kind)), pipeline ? link(`/pipelines/${pipeline.id}`, pipeline.name) : "no pipeline"),
       h("p", description),
       card(activeRelease ? "Release under way, and those before" : "Releases", releases.edges.map(({ node }) => releaseRow(node))),

@@ -34,19 +34,18 @@ const row = ({ id, name, phases }) => entry(link(`/pipelines/${id}`, name), phas
 const every = {
   title: "Pipelines",
   ask: () => all("pipelines", "id name phases { name }"),
-  draw: (found) => ["Pipelines", list("Pipelines", found.map(row))],
+  draw: (found) => list("Pipelines", found.map(row)),
   actions: [["New pipeline", (end) => edit(null, end)]],
 };
 
 const one = (id) => ({
   title: "Pipeline",
   ask: async () => (await query(SHOWN, { id })).pipeline,
-  filter: () => ({ pipelineId: id }),
+  filter: () => ({ pipelineId: id, status: ["WAITING_FOR_REVIEW", "IN_PROGRESS", "PAUSED"] }),
   actions: [["Edit", (end) => edit(id, end), ({ activeReleases }) => activeReleases.length > 0 && "Releases go through it; wait for their end."]],
-  draw({ name, description, phases, features, activeReleases }) {
+  draw({ description, phases, features, activeReleases }) {
     const attached = features.edges.map(({ node: { key } }) => entry(link(`/features/${key}`, key)));
     return [
-      name,
       h("p", description),
       h("div.columns", card("Phases", plan(phases)), card("Features", attached)),
       card("Releases under way", activeReleases.map(releaseRow)),
