@@ -4,12 +4,21 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from app.domain.access import Role
+from app.domain.releases import Release
+from app.services import Services
 from tests.api.serving import Api
 from tests.domain.builders import OFF, ON, SUBMITTER, condition, phase, review, rule, spec
 from tests.scene import make_feature, make_pipeline
 from tests.web.desk import desk, token_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def latest(services: Services, key: str) -> Release:
+    """The latest release of a feature that has one."""
+    found = await services.releases.latest_of(key)
+    assert found is not None
+    return found
 
 
 async def test_a_saved_change_starts_a_release(api: Api, browser: Browser) -> None:
@@ -76,7 +85,7 @@ async def test_a_saved_change_starts_a_release(api: Api, browser: Browser) -> No
         await expect(page.get_by_role("button", name="Change")).to_have_accessible_description(
             "A release is under way; wait for its end, or abort it."
         )
-        release = await services.releases.latest_of("search")
+        release = await latest(services, "search")
         wanted = rule(True, condition("region", "ANY_OF", "eu", "uk"), percentage=50.0, name="Half of Europe")
         assert (release.change.after, release.description) == (spec(False, wanted), "Try it")
         await page.get_by_role("link", name="search #1").first.click()
@@ -102,12 +111,12 @@ async def test_a_change_by_others_is_shown_first(api: Api, browser: Browser) -> 
         await ann.dialog.get_by_role("button", name="Start").click()
         await expect(page.get_by_role("form")).to_contain_text("added: everyone: true")
         await expect(page.get_by_label("Rule name")).to_have_value("mine")
-        assert (await services.releases.latest_of("disputed")).number == 1
+        assert (await latest(services, "disputed")).number == 1
 
         await page.get_by_role("button", name="Save").click()
         await ann.dialog.get_by_role("button", name="Start").click()
         await expect(page.get_by_role("link", name="disputed #2")).to_be_visible()
-        assert (await services.releases.latest_of("disputed")).change.after == spec(False, mine)
+        assert (await latest(services, "disputed")).change.after == spec(False, mine)
 
 
 async def test_who_may_not_sees_why(api: Api, browser: Browser) -> None:
@@ -124,9 +133,7 @@ async def test_who_may_not_sees_why(api: Api, browser: Browser) -> None:
             await vic.go(path)
             for name in names:
                 button = vic.page.get_by_role("main").get_by_role("button", name=name)
-                await expect(button).to_have_accessible_description(
-                    "Needs the role operator; yours is viewer."
-                )
+                await expect(button).to_have_accessible_description("Needs the role operator; yours is viewer.")
                 await expect(button).to_be_disabled()
 
 

@@ -5,12 +5,20 @@ from playwright.async_api import Browser, expect
 
 from app.catalog import PipelineEdit
 from app.domain.access import Role
+from app.domain.pipelines import Pipeline
 from tests.api.serving import Api
 from tests.domain.builders import ADMIN, ON, SUBMITTER, phase, review
 from tests.scene import make_feature, make_pipeline
 from tests.web.desk import desk, token_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def stored(api: Api, pipeline: Pipeline) -> Pipeline:
+    """The pipeline as it is on record."""
+    found = await api.services.pipelines.get(pipeline.id)
+    assert found is not None
+    return found
 
 
 async def test_one_is_made_by_keyboard(api: Api, browser: Browser) -> None:
@@ -80,12 +88,11 @@ async def test_edits_of_others_are_shown_first(api: Api, browser: Browser) -> No
         await expect(page.get_by_role("alert")).to_contain_text("Somebody else has changed it meanwhile")
         await expect(page.get_by_role("form")).to_contain_text("Of Bob")
         await expect(page.get_by_label("Name", exact=True)).to_have_value("Of Ann")
-        assert (await api.services.pipelines.get(made.id)).name == "Of Bob"
+        assert (await stored(api, made)).name == "Of Bob"
 
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("heading", name="Of Ann")).to_be_visible()
-        kept = await api.services.pipelines.get(made.id)
-        assert kept.phases == made.phases
+        assert (await stored(api, made)).phases == made.phases
 
 
 async def test_one_in_use_is_not_edited(api: Api, browser: Browser) -> None:
@@ -120,8 +127,11 @@ async def test_axe_finds_nothing(api: Api, browser: Browser, axe: str, scheme: s
         await ann.go(f"/pipelines/{made.id}")
         await page.get_by_role("button", name="Edit").click()
         await page.get_by_label("Phase name").first.fill("")
+        await page.get_by_label("production").first.uncheck()
+        await page.get_by_role("button", name="Remove: Release rule 1").last.click()
         await page.get_by_role("button", name="Save").click()
-        await expect(page.get_by_text("Give it a name.")).to_be_visible()
+        for wrong in ("Give it a name.", "Name at least one environment.", "Give the phase at least one release rule."):
+            await expect(page.get_by_text(wrong)).to_be_visible()
         assert not await ann.violations(axe)
         await page.set_viewport_size({"width": 360, "height": 740})
         assert not await ann.violations(axe)
