@@ -149,7 +149,13 @@ class Feature(Node):
         _feature_spec,
         "The spec in force: that of the latest completed release, or the one that it was created with.",
     )
-    pipeline: Pipeline | None = computed(_feature_pipeline, "The pipeline that its changes go through.")
+    pipeline: Pipeline | None = computed(
+        _feature_pipeline, "The pipeline that its changes go through; null where none is attached, or it was deleted."
+    )
+    pipeline_id: strawberry.ID | None = plain(
+        "The id of the pipeline attached. Of a deleted one it stays: the feature then takes no change until another is "
+        "attached or it is detached."
+    )
     active_release: Release | None = computed(_active_release, "The release under way, if there is one.")
     releases: ReleaseConnection = computed(_feature_releases, "Its history: every change, the newest first.")
 

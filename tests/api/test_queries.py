@@ -138,6 +138,21 @@ async def test_a_feature_shows_what_is_in_force_and_on_its_way(api: Api) -> None
 
 
 @ON_SQLITE
+async def test_a_feature_tells_a_deleted_pipeline_from_none(api: Api) -> None:
+    """`pipelineId` stays when the pipeline is deleted, and is null only where none is attached."""
+    await make_environments(api.services)
+    pipeline = await make_pipeline(api.services, phase("a"))
+    await make_feature(api.services, pipeline)
+    query = '{ feature(key: "checkout") { pipelineId pipeline { id } } }'
+
+    assert (await api.ask(query))["feature"] == {"pipelineId": pipeline.id, "pipeline": {"id": pipeline.id}}
+    await api.services.catalog.delete_pipeline(pipeline.id, ADMIN)
+    assert (await api.ask(query))["feature"] == {"pipelineId": pipeline.id, "pipeline": None}
+    await api.services.catalog.attach_pipeline("checkout", None, ADMIN)
+    assert (await api.ask(query))["feature"] == {"pipelineId": None, "pipeline": None}
+
+
+@ON_SQLITE
 async def test_a_pipeline_shows_its_features_and_what_goes_through_it(api: Api) -> None:
     """Features attached to it by key, releases under way through it oldest first; those that are over are not."""
     await make_environments(api.services)
