@@ -1,5 +1,7 @@
 // What the pages ask of a release.
 
+export const UNDER_WAY = ["WAITING_FOR_REVIEW", "IN_PROGRESS", "PAUSED"];
+
 export const ROW = `
   id number status revision description pipelineId pipelineName feature { key } startedBy { name } startedAt endedAt
   phases { name status }
@@ -16,7 +18,7 @@ export const LIVE = `
     id name status rules { ${RULE} } bakeTime bakeEndsAt bakeRemaining releasedAt endedAt
     requiredApprovals preventSelfApproval reviewBypassed approvals { actor { name } at reason }
   }
-  exposure { text }
+  exposure { text environments { environment text } }
   availableActions { action allowed reason }
 `;
 

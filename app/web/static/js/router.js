@@ -17,13 +17,25 @@ const PAGES = {
 let outlet;
 let dispose;
 let shown = null;
+let unsaved = () => false;
 let title = "Slipway";
 let mark = "";
 
 export function start(element) {
   outlet = element;
   globalThis.navigation?.addEventListener("navigate", follow);
+  addEventListener("beforeunload", (event) => unsaved() && event.preventDefault());
   show();
+}
+
+/** Ask before the page is left as long as `check()` says that something is not saved. */
+export const guardEdits = (check) => (unsaved = check);
+
+/** Whether nothing is lost by going on, or somebody says that it may be. */
+export function mayLeave() {
+  if (unsaved() && !confirm("What you edited is not saved. Leave it?")) return false;
+  unsaved = () => false;
+  return true;
 }
 
 /** Go to a path, as by a link. */
@@ -32,7 +44,9 @@ export const go = (path) => location.assign(path);
 function follow(event) {
   const { pathname } = new URL(event.destination.url);
   const isLink = event.canIntercept && !event.hashChange && event.navigationType !== "reload";
-  if (isLink && find(pathname)) event.intercept({ handler: show, focusReset: "manual" });
+  if (!isLink || !find(pathname)) return;
+  if (event.cancelable && pathname !== shown && !mayLeave()) event.preventDefault();
+  else event.intercept({ handler: show, focusReset: "manual" });
 }
 
 function find(path) {

@@ -2,6 +2,18 @@
 
 import { h, uniqueId } from "../dom.js";
 
+/** Whether somebody confirms what the dialog says. */
+export const confirmed = ({ title, body, label, tone = "primary" }) =>
+  new Promise((resolve) => {
+    const dialog = openDialog({
+      title,
+      body,
+      buttons: [h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), h("button", { class: tone }, label)],
+      onsubmit: () => (resolve(true), dialog.close()),
+      onclose: () => resolve(false),
+    });
+  });
+
 /**
  * Show one. `body` and `buttons` are nodes; a form's `onsubmit` gets Enter. Escape and close() end it, then `onclose`
  * is called. Returns {node, close}.

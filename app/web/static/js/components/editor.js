@@ -1,6 +1,7 @@
 // A card in which something is edited. Nobody's edits are lost: what others made of it since is shown before it is saved over.
 
 import { announce, h, idempotencyKey, replace } from "../dom.js";
+import { guardEdits } from "../router.js";
 import { button, form } from "./form.js";
 
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
@@ -52,5 +53,7 @@ export async function editor({ title, fields, ask, show, review, save, end }) {
   }
 
   const buttons = h("div.buttons", h("button.primary", "Save"), button("Cancel", () => end(false)));
-  return h("form", { class: "card", novalidate: true, "aria-label": title, onsubmit }, h("h2", title), edited.node, meanwhile, buttons);
+  const node = h("form", { class: "card", novalidate: true, "aria-label": title, onsubmit }, h("h2", title), edited.node, meanwhile, buttons);
+  guardEdits(() => node.isConnected && edited.isChanged());
+  return node;
 }

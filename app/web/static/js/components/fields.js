@@ -24,27 +24,48 @@ function number(written) {
   throw new Error("Give a number.");
 }
 
-function exact(key, value) {
-  if (Number.isInteger(value) && !Number.isSafeInteger(value)) throw new Error(`${value} was rounded; write it as a string.`);
-  return value;
+/** Refuse a number that JavaScript does not hold as it was written. (Some browsers do not tell how it was.) */
+function exact(key, value, { source = String(value) } = {}) {
+  if (typeof value !== "number") return value;
+  const digits = source.replace(/e.*/i, "").replace(/^[-0.]+|\./g, "");
+  const isKept = digits.length < 16 || source === String(value);
+  if (Number.isFinite(value) && isKept && (Number.isSafeInteger(value) || !Number.isInteger(value))) return value;
+  throw new Error(`${source} would be rounded; write it as a "string".`);
 }
 
 export const json = (name, label, start) => ({ name, label, start, make: area, show: (value) => JSON.stringify(value, null, 2), parse: (written) => JSON.parse(written, exact) });
 
 const valueOf = (kind, name, label) => (kind === "FEATURE_GATE" ? either(name, label, "false", "true") : json(name, label, {}));
 
+const UNITS = { seconds: 1, minutes: 60, hours: 3_600, days: 86_400 };
+
+/** A number with its unit: 90 minutes. */
 const bakeTime = {
   name: "bakeTime",
-  label: "Bake time in minutes",
+  label: "Bake time",
   start: "PT1H",
-  show: (iso) => seconds(iso) / 60,
-  parse: (written) => `PT${Math.round(number(written) * 60_000) / 1_000}S`,
+  show(iso) {
+    const unit = Object.keys(UNITS).findLast((each) => seconds(iso) % UNITS[each] === 0) ?? "seconds";
+    return `${seconds(iso) / UNITS[unit]} ${unit}`;
+  },
+  make({ id, value, oninput }) {
+    const [count, unit] = value.split(/ (?=\w+$)/);
+    const told = () => oninput({ target: { value: `${amount.value} ${units.value}` } });
+    const amount = h("input", { id, value: count, inputmode: "decimal", oninput: told });
+    const units = h("select", { value: unit, "aria-label": "Unit of time", oninput: told }, Object.keys(UNITS).map((each) => h("option", each)));
+    return h("div.amount", amount, units);
+  },
+  parse(written) {
+    const [count, unit] = written.split(/ (?=\w+$)/);
+    return `PT${Math.round(number(count) * UNITS[unit] * 1_000) / 1_000}S`;
+  },
 };
 
 function plain(written) {
   try {
     return JSON.parse(written, exact);
-  } catch {
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
     return written.trim();
   }
 }

@@ -11,9 +11,10 @@ const written = (fields, value) =>
     return [name, inner ? given.map((each) => written(inner, each)) : show(given)];
   }));
 
-/** {node, read(), tell(problems)}: read() is the value, or null and told at its fields what is wrong, as tell() does. */
+/** {node, isChanged(), read(), tell(problems)}: read() is the value, or null and told at its fields what is wrong, as tell() does. */
 export function form(fields, value) {
   const all = written(fields, value);
+  const before = JSON.stringify(all);
   const node = h("div", { class: "fields", id: "form" });
 
   const parts = (fields, at, path) => fields.map((each) => (each.fields ? list : each.choices ? boxes : control)(each, at, `${path}.${each.name}`));
@@ -40,9 +41,12 @@ export function form(fields, value) {
     }
     function item(each, index) {
       const title = `${noun} ${index + 1}`;
-      const up = () => put(index - 1, 2, [each, items[index - 1]], `${path}.${index - 1}↑`, first(index - 1));
+      const move = (to, sign, way) => {
+        const swap = () => put(Math.min(index, to), 2, index < to ? [items[to], each] : [each, items[to]], `${path}.${to}${sign}`, first(to));
+        return items[to] && button(sign, swap, { id: `${path}.${index}${sign}`, "aria-label": `Move ${way}: ${title}` });
+      };
       const remove = () => put(index, 1, [], first(index), path);
-      const tools = [index > 0 && button("↑", up, { id: `${path}.${index}↑`, "aria-label": `Move up: ${title}` }), button("✕", remove, { "aria-label": `Remove: ${title}` })];
+      const tools = [move(index - 1, "↑", "up"), move(index + 1, "↓", "down"), button("✕", remove, { "aria-label": `Remove: ${title}` })];
       return h("div", { role: "group", class: "item", "aria-label": title }, h("div.bar", h("strong", title), tools), parts(inner, each, `${path}.${index}`));
     }
     const add = () => put(items.length, 0, [written(inner)], first(items.length));
@@ -91,6 +95,7 @@ export function form(fields, value) {
   return {
     node,
     tell,
+    isChanged: () => JSON.stringify(all) !== before,
     read() {
       const problems = [];
       const value = read(fields, all, [], problems);

@@ -2,45 +2,46 @@
 
 import { subscribe } from "../api.js";
 import { h, morph, replace, setText } from "../dom.js";
-import { setTitle } from "../router.js";
+import { mayLeave, setTitle } from "../router.js";
 import { learned, may, viewer } from "../session.js";
 import { words } from "../words.js";
 import { errorNotice } from "./errors.js";
-import { button } from "./form.js";
 import { phaseCard } from "./phase-card.js";
 
 const CHANGES = "subscription ($filter: ReleaseFilter!) { releases(filter: $filter) { id } }";
 const SETTLE_MS = 100;
 
-/** A list with a name. */
-export const list = (label, items) => (items.length ? h("ul", { "aria-label": label }, items) : h("p.hint", "None."));
-export const card = (title, content) => h("section.card", h("h2", title), Array.isArray(content) ? list(title, content) : content);
-
-/** An item of some parts. */
-export const entry = (...parts) => h("li.entry", parts.map((each) => h("span", each)));
+/** A card with a list, or with `none` where that is empty. */
+export function card(title, content, none = "None.") {
+  const list = content.length ? h("ul", { "aria-label": title }, content) : h("p.hint", none);
+  return h("section.card", h("h2", title), Array.isArray(content) ? list : content);
+}
 
 export const PHASES = "phases { name rules { environments conditions { attribute operator values } } bakeTime requiredApprovals preventSelfApproval }";
 
 /** How a change progresses through phases. */
-export const plan = (phases) => h("ol", phases.map((each) => phaseCard({ ...each, status: "NOT_RELEASED", approvals: [] })));
+export const plan = (phases) => h("ol", phases.map((each) => phaseCard(each)));
 
 /**
- * Show what `ask()` finds as `draw(found)` does, and again when a release moves that `filter(found)` admits. `actions` are
- * [label, open(end) → editor, why(found) it is refused]. Returns dispose().
+ * Show what `ask()` finds as `draw(found)` does, and again when a release moves that `filter(found)` admits; or, where there
+ * is `hear(release, body)`, have it draw the release with what `changes` asks of it, and `forget()` them all after a break.
+ * `actions` are [label, open(module of `editors()`, end, found) → editor, why(found) it is refused]. Returns dispose().
  */
-export function page(outlet, { title, ask, draw, filter, actions }) {
+export function page(outlet, { title, ask, draw, filter, hear, changes = CHANGES, forget, editors, actions }) {
   const [heading, buttons, problem, slot, body] = [h("h1", title), h("div.bar"), h("div"), h("div"), h("div")];
   let found, timer, stop;
 
   const guard = (run) => run().then(() => replace(problem), (error) => replace(problem, errorNotice(error, () => guard(run))));
+  const later = () => (timer ??= setTimeout(guard, SETTLE_MS, load));
 
   async function load() {
     timer = null;
     found = await ask();
     if (!body.isConnected) return;
     show();
-    const next = () => (timer ??= setTimeout(guard, SETTLE_MS, load));
-    if (found && filter) stop ??= subscribe(CHANGES, () => ({ filter: filter(found) }), { next, resumed: load });
+    const next = ({ releases }) => (hear ?? later)(releases, body);
+    const resumed = () => load(forget?.());
+    if (found) stop ??= subscribe(changes, () => ({ filter: filter(found) }), { next, resumed });
   }
 
   function show() {
@@ -56,7 +57,8 @@ export function page(outlet, { title, ask, draw, filter, actions }) {
     const role = viewer ? `Needs the role operator; yours is ${words(viewer.role)}.` : "Your role is not known yet.";
     const reason = may("OPERATOR") ? why?.(found) : role;
     const id = `why-${index}`;
-    return [button(label, () => guard(() => edit(open)), { disabled: Boolean(reason), "aria-describedby": id }), h("small", { id }, reason)];
+    const onclick = () => guard(() => edit(open));
+    return [h("button", { type: "button", onclick, disabled: Boolean(reason), "aria-describedby": id }, label), h("small", { id }, reason)];
   }
 
   function end(saved) {
@@ -66,11 +68,15 @@ export function page(outlet, { title, ask, draw, filter, actions }) {
   }
 
   async function edit(open) {
-    replace(slot, await open(end));
+    if (!mayLeave()) return;
+    const module = await editors().catch(() => Promise.reject(new Error("The server does not answer.")));
+    const editor = await open(module, end, found);
+    if (!editor) return;
+    replace(slot, editor);
     slot.querySelector("input, textarea, select, button").focus();
   }
 
-  replace(outlet, h("div.bar", heading, buttons), problem, slot, body);
+  replace(outlet, h("div.bar.title", heading, buttons), problem, slot, body);
   guard(load);
   learned.then(() => found && show());
   return () => {

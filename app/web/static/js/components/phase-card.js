@@ -1,4 +1,4 @@
-// A phase of a release, in full.
+// A phase in full: of a release, or of a pipeline, where it has no status yet.
 
 import { bakeBar, bakeLeft, duration, time } from "../clock.js";
 import { h } from "../dom.js";
@@ -9,7 +9,7 @@ import { status } from "./release-row.js";
 function review({ requiredApprovals: needed, approvals, preventSelfApproval }) {
   if (!needed) return "no review";
   const others = preventSelfApproval ? ", by others than who started it" : "";
-  return `${approvals.length} of ${needed} approval${needed > 1 ? "s" : ""}${others}`;
+  return `${approvals ? `${approvals.length} of ` : ""}${needed} approval${needed > 1 ? "s" : ""}${others}`;
 }
 
 const approval = ({ actor, at, reason }) =>
@@ -20,8 +20,8 @@ export function phaseCard(phase, isCurrent) {
   const left = bakeLeft(phase);
   return h(
     "li.phase",
-    { "data-status": phase.status, "aria-current": isCurrent && "step" },
-    h("div.bar", h("h3", phase.name), status(phase.status, phase.reviewBypassed ? ", review bypassed" : "")),
+    { "data-status": phase.status ?? "NOT_RELEASED", "aria-current": isCurrent && "step" },
+    h("div.bar", h("h3", phase.name), phase.status && status(phase.status, phase.reviewBypassed ? ", review bypassed" : "")),
     h("ul", phase.rules.map((each) => h("li", rule(each)))),
     h(
       "p.facts",
@@ -30,7 +30,7 @@ export function phaseCard(phase, isCurrent) {
       releasedAt && h("span", "released ", time(releasedAt)),
       endedAt && h("span", "ended ", time(endedAt)),
     ),
-    h("ul.approvals", phase.approvals.map(approval)),
+    h("ul.approvals", phase.approvals?.map(approval)),
     left && h("div.bake", bakeBar(phase), left),
   );
 }

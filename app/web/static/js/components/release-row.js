@@ -15,6 +15,12 @@ function strip(phases) {
   return h("span.strip", { role: "img", "aria-label": `Phases: ${told.join(", ") || "none"}` }, cells);
 }
 
+/** How far it is, in the last two columns of a row. */
+export const progress = (release, ...more) => [
+  h("div.progress", strip(release.phases), h("small", ...more, waitsFor(release))),
+  h("div.state", status(release.status), h("span.bake", release.currentPhase && bakeLeft(release.currentPhase))),
+];
+
 /** The row, of a release with the fields ROW. */
 export const releaseRow = (release) =>
   h(
@@ -31,6 +37,5 @@ export const releaseRow = (release) =>
       h("span", `${release.startedBy.name}, `, time(release.startedAt)),
       release.endedAt && h("span", "ended ", time(release.endedAt)),
     ),
-    h("div.progress", strip(release.phases), h("small", waitsFor(release))),
-    h("div.state", status(release.status), h("span.bake", release.currentPhase && bakeLeft(release.currentPhase))),
+    progress(release),
   );

@@ -1,56 +1,54 @@
-// The pipelines, or one: its phases, what goes through it, and its editor.
+// The pipelines, or one: its phases, and what goes through it.
 
-import { all, mutate, query } from "../api.js";
-import { editor, mutation } from "../components/editor.js";
-import { pipelineFields } from "../components/fields.js";
-import { PHASES, card, entry, list, page, plan } from "../components/page.js";
+import { all, query } from "../api.js";
+import { directory } from "../components/directory.js";
+import { PHASES, card, page, plan } from "../components/page.js";
 import { releaseRow } from "../components/release-row.js";
 import { h, link } from "../dom.js";
-import { ROW } from "../releases-query.js";
+import { ROW, UNDER_WAY } from "../releases-query.js";
 
-const NOW = `query ($id: ID!) { environments { name } pipeline(id: $id) { name description ${PHASES} } }`;
 const SHOWN = `query ($id: ID!) {
   pipeline(id: $id) { name description ${PHASES} features(first: 100) { edges { node { key } } } activeReleases { ${ROW} } }
 }`;
-const CREATE = mutation("createPipeline", "CreatePipelineInput");
-const UPDATE = mutation("updatePipeline", "UpdatePipelineInput");
+const editors = () => import("../editors/pipelines.js");
 
-/** The editor of a pipeline; without an id, of a new one. */
-const edit = (id, end) =>
-  editor({
-    title: id ? "Edit the pipeline" : "New pipeline",
-    fields: ({ environments }) => pipelineFields(environments),
-    async ask() {
-      const { environments, pipeline: value } = await query(NOW, { id: id ?? "" });
-      return { environments, value };
-    },
-    show: (now) => now && [h("strong", now.name), h("p", now.description), plan(now.phases)],
-    save: (input) => (id ? mutate(UPDATE, { input: { id, ...input } }) : mutate(CREATE, { input })),
-    end,
+const every = () =>
+  directory({
+    title: "Pipelines",
+    none: "There is no pipeline yet. Make one, and attach it to features.",
+    ask: () => all("pipelines", "id name description phases { name }"),
+    item: ({ id, name, description, phases }) => ({
+      id,
+      path: `/pipelines/${id}`,
+      name,
+      description,
+      facts: [phases.map((each) => each.name).join(" → ")],
+    }),
+    owner: ({ pipelineId }) => pipelineId ?? "",
+    state: (all) => h("div.state", all.length > 0 && link(`/?pipeline=${all[0].pipelineId}`, `${all.length} under way`)),
+    editors,
+    actions: [["New pipeline", ({ edit }, end) => edit(null, end)]],
   });
 
-const row = ({ id, name, phases }) => entry(link(`/pipelines/${id}`, name), phases.map((each) => each.name).join(" → "));
-
-const every = {
-  title: "Pipelines",
-  ask: () => all("pipelines", "id name phases { name }"),
-  draw: (found) => list("Pipelines", found.map(row)),
-  actions: [["New pipeline", (end) => edit(null, end)]],
-};
+const busy = ({ activeReleases }) => activeReleases.length > 0 && "Releases go through it; wait for their end.";
 
 const one = (id) => ({
   title: "Pipeline",
   ask: async () => (await query(SHOWN, { id })).pipeline,
-  filter: () => ({ pipelineId: id, status: ["WAITING_FOR_REVIEW", "IN_PROGRESS", "PAUSED"] }),
-  actions: [["Edit", (end) => edit(id, end), ({ activeReleases }) => activeReleases.length > 0 && "Releases go through it; wait for their end."]],
+  filter: () => ({ pipelineId: id, status: UNDER_WAY }),
+  editors,
+  actions: [
+    ["Edit", ({ edit }, end) => edit(id, end), busy],
+    ["Delete", ({ remove }, end, found) => remove(id, found), busy],
+  ],
   draw({ description, phases, features, activeReleases }) {
-    const attached = features.edges.map(({ node: { key } }) => entry(link(`/features/${key}`, key)));
+    const attached = features.edges.map(({ node: { key } }) => h("li", link(`/features/${key}`, key)));
     return [
       h("p", description),
-      h("div.columns", card("Phases", plan(phases)), card("Features", attached)),
       card("Releases under way", activeReleases.map(releaseRow)),
+      h("div.columns", card("Phases", plan(phases)), card("Features", attached, "None is attached.")),
     ];
   },
 });
 
-export const pipelinesView = ({ id }, outlet) => page(outlet, id ? one(id) : every);
+export const pipelinesView = ({ id }, outlet) => page(outlet, id ? one(id) : every());

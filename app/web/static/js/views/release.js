@@ -108,8 +108,12 @@ function stateOf(release, approve) {
   ];
 }
 
+/** The same environment by environment, where there are several. */
+const exposedIn = ({ environments: all }) =>
+  all.length > 1 && h("dl", all.map(({ environment, text }) => h("div", h("dt", environment), h("dd", text))));
+
 function partsOf(release) {
-  const { description, feature, pipelineId, pipelineName, startedBy, startedAt, endedAt, expectedEndAt } = release;
+  const { description, exposure, feature, pipelineId, pipelineName, startedBy, startedAt, endedAt, expectedEndAt } = release;
   const card = (label, ...children) => h("section.card", h("h2", label), children);
   const phases = release.phases.map((phase) => phaseCard(phase, phase.id === release.currentPhase?.id));
   const end = endedAt ? ["Ended ", time(endedAt)] : ["Completed ", expectedEndAt ? time(expectedEndAt) : "once somebody acts"];
@@ -126,7 +130,7 @@ function partsOf(release) {
       h("div", phases.length > 0 && card("Phases", h("ol.phases", phases)), card("Change", specDiff(release.change))),
       h(
         "div",
-        card("Who gets the new version now", h("p.exposure", release.exposure.text), h("p.hint", end)),
+        card("Who gets the new version now", h("p.exposure", exposure.text), exposedIn(exposure), h("p.hint", end)),
         card("History", timeline(release.history)),
       ),
     ),

@@ -6,10 +6,9 @@ import { errorNotice } from "../components/errors.js";
 import { liveList } from "../components/live-list.js";
 import { releaseFilter } from "../components/release-filter.js";
 import { h, replace, setText } from "../dom.js";
-import { ROW } from "../releases-query.js";
+import { ROW, UNDER_WAY } from "../releases-query.js";
 import { onReview } from "../reviews.js";
 
-const UNDER_WAY = ["WAITING_FOR_REVIEW", "IN_PROGRESS", "PAUSED"];
 const OVER = ["COMPLETED", "ABORTED"];
 const PAGE = `query ($filter: ReleaseFilter!, $first: Int!, $after: String) {
   releases(filter: $filter, first: $first, after: $after) { edges { node { ${ROW} } } ${PAGE_INFO} }
@@ -44,6 +43,7 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
   const problem = h("div");
   let loading = null;
   let after = null;
+  let oldest = "";
   outlet.ariaBusy = "true";
   replace(
     outlet,
@@ -66,6 +66,7 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
     const { releases } = await query(PAGE, { filter: filterOf(overIs), first: 20, after });
     releases.edges.forEach(({ node }) => hear(node));
     after = releases.pageInfo.endCursor;
+    oldest = releases.edges.at(-1)?.node.id ?? "";
     older.hidden = !releases.pageInfo.hasNextPage;
   }
 
@@ -81,6 +82,7 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
         page.forEach((release) => hear(release, found.add(release.id)));
     underWay.keep(found);
     outlet.ariaBusy = "false";
+    if (!isOver) watchRecent();
   }
 
   async function guard(work) {
@@ -88,14 +90,21 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
     await work().catch((error) => replace(problem, errorNotice(error, () => guard(work))));
   }
 
-  function watch(statuses, more = () => {}) {
+  function watch(statuses, next, more = () => {}) {
     if (!statuses.length) return () => {};
     const variables = () => ({ filter: { ...filterOf(statuses), ...more() } });
-    return subscribe(CHANGES, variables, { next: ({ releases }) => hear(releases), resumed: load });
+    return subscribe(CHANGES, variables, { next: ({ releases }) => next(releases), resumed: load });
   }
-  // Changes that need no pipeline are over at once, and so were never under way. (Clocks may differ a little.)
+  // Changes that need no pipeline are over at once, and so were never under way. (Clocks may differ a little.) What is
+  // older than the history that is shown comes with its next page.
   const recently = () => ({ startedAfter: new Date(now() - 60_000).toISOString() });
-  const stops = [watch(underWayIs), watch(overIs, recently), onReview(underWay.redraw), underWay.stop, over.stop];
+  const watchRecent = () => (stopRecent ??= watch(overIs, (release) => release.id > oldest && hear(release), recently));
+  let [stopRecent, isOver] = [null, false];
+  const stops = [watch(underWayIs, hear), onReview(underWay.redraw), underWay.stop, over.stop];
   guard(load);
-  return () => stops.forEach((stop) => stop());
+  return () => {
+    isOver = true;
+    stopRecent?.();
+    stops.forEach((stop) => stop());
+  };
 }
