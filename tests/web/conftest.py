@@ -1,4 +1,4 @@
-"""A browser and a server for all tests of a module, which leave each other's releases alone."""
+"""A browser and a server for all tests of the page, which leave each other's releases alone."""
 
 from collections.abc import AsyncIterator
 
@@ -16,7 +16,7 @@ from tests.scene import make_environments
 from tests.web.desk import NOT_TRIED
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """A Chromium."""
     async with chromium(NOT_TRIED, *CLOSED_NETWORK) as browser:
@@ -30,7 +30,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def settings(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """What the server is told."""
     file = tmp_path_factory.mktemp("web") / "slipway.db"
@@ -42,7 +42,7 @@ def settings(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Setti
     )
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def api(settings: Settings) -> AsyncIterator[Api]:
     """A server with environments and nothing else."""
     async with open_services(settings) as services:

@@ -33,7 +33,7 @@ class Desk:
 
     async def go(self, path: str = "/") -> None:
         """Open a path by the link that signs in, and wait until the page is live."""
-        await self.page.goto(f"{self.url}{path}#token={self.token}")
+        await self.page.goto(f"{self.url}{path}#token={self.token}", wait_until="domcontentloaded")
         await self.live()
 
     async def live(self) -> None:
@@ -53,14 +53,15 @@ class Desk:
         return self.page.locator(".phase").filter(has=self.page.get_by_role("heading", name=name, exact=True))
 
     async def violations(self, axe: str) -> list[str]:
-        """What axe-core finds against the page as it is."""
-        await self.page.evaluate(axe)
-        found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        return [
-            f"{each['id']}: {node['html']} {node['failureSummary']}"
-            for each in found["violations"]
-            for node in each["nodes"]
-        ]
+        """What axe-core finds against the page as it is in light, and against its colours in dark as well."""
+        if await self.page.evaluate("!window.axe"):
+            await self.page.evaluate(axe)
+        found = []
+        for scheme, rules in (("dark", ", runOnly: ['color-contrast']"), ("light", "")):
+            await self.page.emulate_media(color_scheme=scheme)
+            answer = await self.page.evaluate(f"axe.run(document, {{resultTypes: ['violations']{rules}}})")
+            found += [(scheme, each["id"], node) for each in answer["violations"] for node in each["nodes"]]
+        return [f"{scheme} {id}: {node['html']} {node['failureSummary']}" for scheme, id, node in found]
 
     @property
     def dialog(self) -> Locator:

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, expect
 from tests.e2e.processes import dev
 from tests.web.desk import desk
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_whole_release_though_the_server_is_killed(browser: Browser, tmp_path: Path) -> None:

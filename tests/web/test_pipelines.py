@@ -6,12 +6,13 @@ from playwright.async_api import Browser, expect
 from app.catalog import PipelineEdit
 from app.domain.access import Role
 from app.domain.pipelines import Pipeline
+from app.domain.releases import ReleaseAction
 from tests.api.serving import Api
 from tests.domain.builders import ADMIN, ON, SUBMITTER, phase, review
-from tests.scene import make_feature, make_pipeline
+from tests.scene import act, make_feature, make_pipeline
 from tests.web.desk import desk, token_for
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def stored(api: Api, pipeline: Pipeline) -> Pipeline:
@@ -39,6 +40,8 @@ async def test_one_is_made_by_keyboard(api: Api, browser: Browser) -> None:
 
         await page.keyboard.press("Control+A")
         await page.keyboard.type("90")
+        await first.get_by_label("Unit of time").select_option("minutes")
+        await first.get_by_label("Bake time").focus()
         await page.keyboard.press("Enter")
         await expect(first.get_by_label("Phase name")).to_be_focused()
         await expect(first.get_by_label("Phase name")).to_have_accessible_description("Give it a name.")
@@ -57,9 +60,12 @@ async def test_one_is_made_by_keyboard(api: Api, browser: Browser) -> None:
         await second.get_by_role("button", name="Add condition").press("Enter")
         await page.keyboard.type("country")
         await second.get_by_label("Values").fill("de, at")
-        await page.get_by_role("button", name="Move up: Phase 2").press("Enter")
+        for way, place, name in (("up", 2, "Canary"), ("down", 1, "World"), ("up", 2, "Canary")):
+            await page.get_by_role("button", name=f"Move {way}: Phase {place}").press("Enter")
+            await expect(first.get_by_label("Phase name")).to_have_value(name)
         await expect(first.get_by_label("Phase name")).to_be_focused()
-        await expect(first.get_by_label("Phase name")).to_have_value("Canary")
+        await expect(second.get_by_label("Bake time")).to_have_value("90")
+        await expect(second.get_by_label("Unit of time")).to_have_value("minutes")
         await page.get_by_role("button", name="Add phase").press("Enter")
         await page.get_by_role("button", name="Remove: Phase 3").press("Enter")
         await expect(page.get_by_role("button", name="Add phase")).to_be_focused()
@@ -69,8 +75,8 @@ async def test_one_is_made_by_keyboard(api: Api, browser: Browser) -> None:
         phases = page.locator(".phase")
         await expect(phases).to_have_text(
             [
-                "CanaryNot releasedproduction, where country is “de” or “at”bakes 1 hno review",
-                "WorldNot releasedproduction, everyonebakes 1 h 30 min0 of 2 approvals",
+                "Canaryproduction, where country is “de” or “at”bakes 1 hno review",
+                "Worldproduction, everyonebakes 1 h 30 min2 approvals",
             ]
         )
 
@@ -115,14 +121,60 @@ async def test_one_in_use_is_not_edited(api: Api, browser: Browser) -> None:
         await expect(page.get_by_label("Name", exact=True)).to_have_value("Not now")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing(api: Api, browser: Browser, axe: str, scheme: str) -> None:
+async def test_what_is_under_way_is_counted(api: Api, browser: Browser) -> None:
+    """The list says of each pipeline how many releases go through it now, as they come and go."""
+    made = await make_pipeline(api.services, phase("Canary"), name="Counted")
+    for key in ("counted-a", "counted-b"):
+        await make_feature(api.services, made, key)
+    async with desk(browser, api.base_url, api.token) as ann:
+        await ann.go("/pipelines")
+        row = ann.row("Counted", "Pipelines")
+        await expect(row).to_contain_text("Canary")
+        await expect(row).not_to_contain_text("under way")
+        _, first = await api.services.catalog.update_feature("counted-a", ON, None, None, SUBMITTER)
+        await expect(row).to_contain_text("1 under way")
+        await api.services.catalog.update_feature("counted-b", ON, None, None, SUBMITTER)
+        await expect(row).to_contain_text("2 under way")
+        await act(api.services, first, ReleaseAction.ABORT)
+        await row.get_by_role("link", name="1 under way").click()
+        await expect(ann.row("counted-b #1")).to_be_visible()
+        await expect(ann.row("counted-a #1", "History")).to_be_visible()
+
+
+async def test_one_is_deleted(api: Api, browser: Browser) -> None:
+    """The dialog names what is attached; once it is confirmed the pipeline is gone, and its feature says so."""
+    made = await make_pipeline(api.services, phase("Canary"), name="Doomed")
+    await make_feature(api.services, made, "left-behind")
+    async with desk(browser, api.base_url, api.token) as ann:
+        page = ann.page
+        await ann.go(f"/pipelines/{made.id}")
+        await page.get_by_role("button", name="Delete").click()
+        await expect(ann.dialog).to_contain_text("Attached to it: left-behind.")
+        await page.keyboard.press("Escape")
+        assert await stored(api, made) == made
+        await page.get_by_role("button", name="Delete").click()
+        await ann.dialog.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_role("heading", name="Pipelines")).to_be_focused()
+        assert await api.services.pipelines.get(made.id) is None
+
+        await ann.go("/features")
+        await expect(ann.row("left-behind", "Features")).to_contain_text("its pipeline was deleted")
+        await page.get_by_role("link", name="left-behind").click()
+        await expect(page.locator(".notice.warning:visible")).to_contain_text("Attach another or detach it")
+        await page.get_by_role("button", name="Pipeline").click()
+        await expect(page.get_by_label("Its changes go through")).to_have_value(made.id)
+        await page.get_by_label("Its changes go through").select_option("none: everyone gets them at once")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_text("no pipeline", exact=True)).to_be_visible()
+
+
+async def test_axe_finds_nothing(api: Api, browser: Browser, axe: str) -> None:
     """No violation in the list, on a page and in its editor with errors, in light and dark, wide and narrow."""
-    made = await make_pipeline(api.services, phase("Canary"), review("World"), name=f"Axe {scheme}")
-    async with desk(browser, api.base_url, api.token, color_scheme=scheme) as ann:
+    made = await make_pipeline(api.services, phase("Canary"), review("World"), name="Axe of a pipeline")
+    async with desk(browser, api.base_url, api.token) as ann:
         page = ann.page
         await ann.go("/pipelines")
-        await expect(page.get_by_role("link", name=f"Axe {scheme}")).to_be_visible()
+        await expect(page.get_by_role("link", name="Axe of a pipeline")).to_be_visible()
         assert not await ann.violations(axe)
         await ann.go(f"/pipelines/{made.id}")
         await page.get_by_role("button", name="Edit").click()

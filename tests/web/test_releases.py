@@ -1,7 +1,9 @@
 """Releases on the status page: seen moving, and steered, in a real browser on a real server."""
 
+import re
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Route, expect
@@ -16,7 +18,7 @@ from tests.domain.builders import ADMIN, OFF, ON, SUBMITTER, phase, review
 from tests.scene import act, make_environments, make_feature, make_pipeline, stored
 from tests.web.desk import desk, token_for
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CANARY, EUROPE, WORLD = phase("Canary"), review("Europe"), phase("World")
 
@@ -392,6 +394,7 @@ async def test_it_catches_up_after_the_server_was_away(settings: Settings, brows
         for each in (lists, page):
             await expect(each.page.locator("html")).not_to_have_attribute("data-connection", "live")
             await expect(each.page.get_by_text("What you see is as of")).to_be_visible()
+            await expect(each.page.locator("#as-of")).to_contain_text(re.compile(r"Trying again in \d+ s\."))
         left = await lists.row("away-a #1").locator(".left").text_content()
         await act(services, one, ReleaseAction.SKIP, reason="meanwhile")
         await act(services, two, ReleaseAction.ABORT)
@@ -421,6 +424,29 @@ async def test_it_catches_up_after_the_server_was_away(settings: Settings, brows
         await stack.aclose()
 
 
+async def test_what_is_refused_for_good_is_not_asked_for_again(
+    settings: Settings, browser: Browser, tmp_path: Path
+) -> None:
+    """The page says that it is not live and why, on the one socket that it has; where all is answered it is live."""
+    file = f"sqlite:///{tmp_path / 'slipway.db'}"
+    own = settings.model_copy(update={"store_url": file, "max_subscriptions": 2})
+    async with open_services(own) as services:
+        await services.store.prepare()
+        await make_environments(services)
+        await begin(services, "one-too-many", CANARY)
+        token = own.admin_token.get_secret_value()
+        async with serving(services) as api, desk(browser, api.base_url, token) as ann:
+            sockets = list[str]()
+            ann.page.on("websocket", lambda socket: sockets.append(socket.url))
+            await ann.page.goto(f"{ann.url}/#token={token}")
+            await expect(ann.page.locator("#as-of")).to_contain_text("The server refuses to keep this page live: ")
+            await expect(ann.page.locator("#connection")).to_have_text("Not live")
+            await ann.row("one-too-many #1").get_by_role("link").click()
+            await ann.live()
+            await expect(ann.page.locator("#lost")).to_be_hidden()
+            assert len(sockets) == 1
+
+
 async def test_whose_token_is_revoked_is_out(api: Api, browser: Browser) -> None:
     """The socket is closed for good, and the page says why."""
     services = api.services
@@ -436,20 +462,35 @@ async def test_whose_token_is_revoked_is_out(api: Api, browser: Browser) -> None
 # --- for everyone -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing(api: Api, browser: Browser, axe: str, scheme: str) -> None:
+@pytest.mark.parametrize(("wish", "moves"), [("reduce", False), ("no-preference", True)])
+async def test_nothing_moves_for_who_does_not_want_it(api: Api, browser: Browser, wish: Any, moves: bool) -> None:
+    """Of all rules that apply, one moves something only where the system does not ask for reduced motion."""
+    async with desk(browser, api.base_url, api.token, reduced_motion=wish) as ann:
+        await ann.go()
+        moving = await ann.page.evaluate(
+            """() => {
+              const applying = (rules) => [...rules].flatMap((rule) =>
+                !rule.media ? [rule.cssText] : matchMedia(rule.media.mediaText).matches ? applying(rule.cssRules) : []);
+              const all = [...document.styleSheets].flatMap((sheet) => applying(sheet.cssRules));
+              return all.filter((text) => /transition|animation|scroll-behavior/.test(text)).length;
+            }"""
+        )
+        assert bool(moving) is moves
+
+
+async def test_axe_finds_nothing(api: Api, browser: Browser, axe: str) -> None:
     """No violation on any page, with the menu, a dialog or a refusal open, in light and dark, wide and narrow."""
-    release = await begin(api.services, f"axe-{scheme}", CANARY, EUROPE, WORLD, phase("Never"))
+    release = await begin(api.services, "axe", CANARY, EUROPE, WORLD, phase("Never"))
     await act(api.services, release, ReleaseAction.PAUSE)
-    ended = await begin(api.services, f"axe-over-{scheme}", CANARY, EUROPE)
+    ended = await begin(api.services, "axe-over", CANARY, EUROPE)
     await act(api.services, ended, ReleaseAction.FULL_ROLL_OUT, reason="now", bypass=True)
-    async with desk(browser, api.base_url, api.token, color_scheme=scheme) as ann:
+    async with desk(browser, api.base_url, api.token) as ann:
         await ann.page.goto(api.base_url)
         await expect(ann.page.get_by_role("heading", name="Sign in")).to_be_visible()
         assert not await ann.violations(axe)
         await ann.go()
-        await expect(ann.row(f"axe-{scheme} #1")).to_be_visible()
-        await expect(ann.row(f"axe-over-{scheme} #1", "History")).to_be_visible()
+        await expect(ann.row("axe #1")).to_be_visible()
+        await expect(ann.row("axe-over #1", "History")).to_be_visible()
         assert not await ann.violations(axe)
         await ann.page.set_viewport_size({"width": 360, "height": 740})
         assert not await ann.violations(axe)

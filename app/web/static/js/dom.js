@@ -8,9 +8,9 @@ const isShown = (child) => child !== null && child !== undefined && child !== fa
  * may be nested, or missing.
  */
 export function h(name, ...rest) {
-  const [tag, kind] = name.split(".");
+  const [tag, ...kinds] = name.split(".");
   const node = document.createElement(tag);
-  if (kind) node.className = kind;
+  if (kinds.length) node.className = kinds.join(" ");
   const given = Object.getPrototypeOf(rest[0] ?? "") === Object.prototype ? rest.shift() : {};
   replace(node, rest);
   for (const [key, value] of Object.entries(given)) {

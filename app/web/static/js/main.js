@@ -19,7 +19,7 @@ function follow(state, more = {}) {
   told = more;
   document.documentElement.dataset.connection = state;
   setText(byId("connection"), WORDS[state]);
-  if (state === "live") learn();
+  if (state === "live") learn().catch(() => {});
   const isLost = state !== "live" && (wasLost || state !== "connecting");
   byId("lost").hidden = !isLost;
   explain();

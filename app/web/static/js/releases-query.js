@@ -18,7 +18,7 @@ export const LIVE = `
     id name status rules { ${RULE} } bakeTime bakeEndsAt bakeRemaining releasedAt endedAt
     requiredApprovals preventSelfApproval reviewBypassed approvals { actor { name } at reason }
   }
-  exposure { text environments { environment text } }
+  exposure { text environments { text } }
   availableActions { action allowed reason }
 `;
 

@@ -22,7 +22,10 @@ let retrying;
 let pinging;
 let awaited;
 
-/** Open the socket and keep it open. `listener(state, {asOf, again, because})` follows it: when what is shown was told, when it tries again, and what the server refused with. */
+/**
+ * Open the socket and keep it open. `listener(state, {asOf, again, because})` follows it: when what is shown was told, when
+ * it tries again, and what the server refused with.
+ */
 export function connect(listener) {
   tell = listener;
   open();

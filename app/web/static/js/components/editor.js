@@ -52,7 +52,7 @@ export async function editor({ title, fields, ask, show, review, save, end }) {
     isSaving = false;
   }
 
-  const buttons = h("div.buttons", h("button.primary", "Save"), button("Cancel", () => end(false)));
+  const buttons = h("div.buttons", button("Cancel", () => end(false)), h("button.primary", "Save"));
   const node = h("form", { class: "card", novalidate: true, "aria-label": title, onsubmit }, h("h2", title), edited.node, meanwhile, buttons);
   guardEdits(() => node.isConnected && edited.isChanged());
   return node;

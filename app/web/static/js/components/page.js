@@ -69,6 +69,7 @@ export function page(outlet, { title, ask, draw, filter, hear, changes = CHANGES
 
   async function edit(open) {
     if (!mayLeave()) return;
+    replace(slot);
     const module = await editors().catch(() => Promise.reject(new Error("The server does not answer.")));
     const editor = await open(module, end, found);
     if (!editor) return;

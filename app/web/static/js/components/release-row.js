@@ -25,6 +25,7 @@ export const progress = (release, ...more) => [
 export const releaseRow = (release) =>
   h(
     "li.row",
+    { "data-status": release.status },
     h(
       "div.what",
       link(`/releases/${release.id}`, releaseTitle(release)),

@@ -64,9 +64,9 @@ export const change = (key, end) =>
 function review(key, after, { value: before, pipelineId, pipeline, environments }) {
   const required = environments.filter((each) => each.pipelineRequired).map(({ name }) => name).join(" or ");
   const warn = (text) => h("p", { class: "notice warning" }, text);
+  const told = (name) => `If it changes what anybody gets in ${required}, it goes through “${name}”; or else it is there at once.`;
   let how = warn("It goes through no pipeline: everyone gets it at once.");
   if (pipelineId && !pipeline) how = warn("The pipeline attached was deleted: attach another one first.");
-  else if (pipelineId && required)
-    how = [h("p", `If it changes what anybody gets in ${required}, it goes through “${pipeline.name}”; or else it is there at once.`), plan(pipeline.phases)];
+  else if (pipelineId && required) how = [h("p", told(pipeline.name)), plan(pipeline.phases)];
   return confirmed({ title: `Start a release of ${key}?`, body: [specDiff({ before, after }), how], label: "Start" });
 }

@@ -31,7 +31,7 @@ const every = () =>
       facts: [words(kind), pipeline?.name ?? (pipelineId ? DELETED : "no pipeline")],
     }),
     owner: ({ feature }) => feature.key,
-    state: ([release]) => release && progress(release, link(`/releases/${release.id}`, releaseTitle(release)), " "),
+    state: ([release]) => release && progress(release, h("a", { href: `/releases/${release.id}`, "aria-label": releaseTitle(release) }, `#${release.number}`), " "),
     editors,
     actions: [["New feature", ({ create }, end) => create(end)]],
   });

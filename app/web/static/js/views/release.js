@@ -35,7 +35,7 @@ export function releaseView({ id }, outlet) {
   let isOver = false;
   let isOpening = false;
   menu.hidden = true;
-  replace(outlet, h("div.bar.release", heading, state, menu), problem, body);
+  replace(outlet, h("div.bar.title", heading, state, menu), problem, body);
 
   const last = () => release.history.at(-1).sequence;
 
@@ -110,13 +110,13 @@ function stateOf(release, approve) {
 
 /** The same environment by environment, where there are several. */
 const exposedIn = ({ environments: all }) =>
-  all.length > 1 && h("dl", all.map(({ environment, text }) => h("div", h("dt", environment), h("dd", text))));
+  all.length > 1 && h("ul", all.map(({ text }) => h("li.hint", text)));
 
 function partsOf(release) {
   const { description, exposure, feature, pipelineId, pipelineName, startedBy, startedAt, endedAt, expectedEndAt } = release;
   const card = (label, ...children) => h("section.card", h("h2", label), children);
   const phases = release.phases.map((phase) => phaseCard(phase, phase.id === release.currentPhase?.id));
-  const end = endedAt ? ["Ended ", time(endedAt)] : ["Completed ", expectedEndAt ? time(expectedEndAt) : "once somebody acts"];
+  const end = endedAt ? ["Ended ", time(endedAt)] : expectedEndAt ? ["Complete ", time(expectedEndAt), " if nobody acts"] : "Waits until somebody acts";
   return [
     h("p", description),
     h(
