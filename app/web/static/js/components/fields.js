@@ -73,8 +73,9 @@ function plain(written) {
 /** What a condition compares with: JSON values or words, with commas between. */
 const values = {
   name: "values",
-  label: "Values: words, numbers or \"strings\", with commas between",
+  label: "Values, with commas between",
   start: [],
+  make: (props) => h("input", { ...props, placeholder: 'words, numbers or "strings"' }),
   show: (given) => JSON.stringify(given).slice(1, -1),
   parse(written) {
     const all = plain(`[${written}]`);

@@ -127,10 +127,11 @@ function partsOf(release) {
     ),
     h(
       "div.columns",
-      h("div", phases.length > 0 && card("Phases", h("ol.phases", phases)), card("Change", specDiff(release.change))),
+      phases.length > 0 && card("Phases", h("ol.phases", phases)),
       h(
         "div",
         card("Who gets the new version now", h("p.exposure", exposure.text), exposedIn(exposure), h("p.hint", end)),
+        card("Change", specDiff(release.change)),
         card("History", timeline(release.history)),
       ),
     ),
