@@ -196,6 +196,8 @@ async def test_one_steers_a_release_while_another_watches(api: Api, browser: Bro
         await expect(ann.page.get_by_role("group", name="Difference")).to_contain_text("- removed: everyone: false")
         await expect(ann.page.get_by_role("group", name="Difference")).to_contain_text("+ added: everyone: true")
         await expect(ann.phase("Canary")).to_contain_text("production, where group is “Canary”")
+        for exposed in ("staging: nobody", "production: contexts where group is “Canary”"):
+            await expect(ann.page.get_by_text(exposed, exact=True)).to_be_visible()
 
         await olga.do("Pause", "coffee")
         await expect(ann.phase("Canary")).to_contain_text("paused with 59 min")
@@ -388,6 +390,7 @@ async def test_it_catches_up_after_the_server_was_away(settings: Settings, brows
         token = own.admin_token.get_secret_value()
         async with serving(services) as api:
             lists, page = [await stack.enter_async_context(desk(browser, api.base_url, token)) for _ in range(2)]
+            await lists.page.clock.install()
             await lists.go()
             await page.go(f"/releases/{one.id}")
             await expect(lists.row("away-b #1")).to_be_visible()
@@ -399,7 +402,7 @@ async def test_it_catches_up_after_the_server_was_away(settings: Settings, brows
         await act(services, one, ReleaseAction.SKIP, reason="meanwhile")
         await act(services, two, ReleaseAction.ABORT)
         three = await begin(services, "away-c", CANARY)
-        await lists.page.wait_for_timeout(1_500)
+        await lists.page.clock.fast_forward(3_000)
         assert await lists.row("away-a #1").locator(".left").text_content() == left, "time stands still"
 
         api = await stack.enter_async_context(serving(services, port=api.port))
@@ -480,17 +483,17 @@ async def test_nothing_moves_for_who_does_not_want_it(api: Api, browser: Browser
 
 async def test_axe_finds_nothing(api: Api, browser: Browser, axe: str) -> None:
     """No violation on any page, with the menu, a dialog or a refusal open, in light and dark, wide and narrow."""
-    release = await begin(api.services, "axe", CANARY, EUROPE, WORLD, phase("Never"))
-    await act(api.services, release, ReleaseAction.PAUSE)
-    ended = await begin(api.services, "axe-over", CANARY, EUROPE)
+    ended = await begin(api.services, "axe", CANARY, EUROPE, WORLD, phase("Never"))
     await act(api.services, ended, ReleaseAction.FULL_ROLL_OUT, reason="now", bypass=True)
+    _, release = await api.services.catalog.update_feature("axe", OFF, "Not yet", None, SUBMITTER)
+    await act(api.services, release, ReleaseAction.PAUSE)
     async with desk(browser, api.base_url, api.token) as ann:
         await ann.page.goto(api.base_url)
         await expect(ann.page.get_by_role("heading", name="Sign in")).to_be_visible()
         assert not await ann.violations(axe)
-        await ann.go()
-        await expect(ann.row("axe #1")).to_be_visible()
-        await expect(ann.row("axe-over #1", "History")).to_be_visible()
+        await ann.go("/?feature=axe")
+        await expect(ann.row("axe #2")).to_be_visible()
+        await expect(ann.row("axe #1", "History")).to_be_visible()
         assert not await ann.violations(axe)
         await ann.page.set_viewport_size({"width": 360, "height": 740})
         assert not await ann.violations(axe)
