@@ -49,16 +49,19 @@ export function page(outlet, { title, ask, draw, filter, hear, changes = CHANGES
     setText(heading, found.name ?? title);
     setTitle(heading.textContent);
     morph(body, h("div", draw(found)));
-    morph(buttons, h("div.bar", actions.map(action)));
+    morph(buttons, h("div.bar", tools()));
   }
 
-  /** What cannot be done is there, disabled, and says why. */
-  function action([label, open, why], index) {
+  /** What cannot be done is there, disabled, and says why; what several share is said once. */
+  function tools() {
     const role = viewer ? `Needs the role operator; yours is ${words(viewer.role)}.` : "Your role is not known yet.";
-    const reason = may("OPERATOR") ? why?.(found) : role;
-    const id = `why-${index}`;
-    const onclick = () => guard(() => edit(open));
-    return [h("button", { type: "button", onclick, disabled: Boolean(reason), "aria-describedby": id }, label), h("small", { id }, reason)];
+    const whys = actions.map(([, , why]) => (may("OPERATOR") ? why?.(found) || null : role));
+    const id = (why) => why && `why-${whys.indexOf(why)}`;
+    const tool = ([label, open], index) => {
+      const onclick = () => guard(() => edit(open));
+      return h("button", { type: "button", onclick, disabled: Boolean(whys[index]), "aria-describedby": id(whys[index]) }, label);
+    };
+    return [...actions.map(tool), ...[...new Set(whys)].map((why) => why && h("small", { id: id(why) }, why))];
   }
 
   function end(saved) {
