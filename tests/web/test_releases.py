@@ -404,7 +404,7 @@ async def test_it_catches_up_after_the_server_was_away(settings: Settings, brows
         await act(services, two, ReleaseAction.ABORT)
         three = await begin(services, "away-c", CANARY)
         for each in (lists, page):  # whose clocks then stand still, so that neither tries by itself
-            await each.page.clock.pause_at(await each.page.evaluate("Date.now()") + 3_000)
+            await each.page.clock.pause_at(await each.page.evaluate("Date.now() / 1000") + 3)
         assert await lists.row("away-a #1").locator(".left").text_content() == left, "time stands still"
 
         api = await stack.enter_async_context(serving(services, port=api.port))
