@@ -2,13 +2,15 @@
 
 from datetime import timedelta
 
+from msgspec import structs
+
 from app.api.auth import ADMINISTRATOR
 from app.catalog import PhaseDraft
 from app.domain.access import Principal
 from app.domain.commands import Command
 from app.domain.features import FeatureKind, FeatureSpec
 from app.domain.pipelines import Pipeline, ReleaseRule
-from app.domain.releases import Release, ReleaseAction, ReleaseStatus
+from app.domain.releases import Release, ReleaseAction, ReleaseEventType, ReleaseStatus
 from app.domain.targeting import Condition, ConditionOperator
 from app.services import Services
 
@@ -52,11 +54,12 @@ _PHASES = (
 )
 
 
-async def make_pipeline(services: Services) -> Pipeline:
+async def make_pipeline(services: Services, bake_time: timedelta = _BAKE) -> Pipeline:
     """Environments and a pipeline of six phases."""
+    phases = tuple(structs.replace(phase, bake_time=bake_time) for phase in _PHASES)
     for name in ("staging", "production"):
         await services.catalog.save_environment(name, True, ADMINISTRATOR)
-    return await services.catalog.create_pipeline("Progressive", None, _PHASES, ADMINISTRATOR)
+    return await services.catalog.create_pipeline("Progressive", None, phases, ADMINISTRATOR)
 
 
 async def start_release(services: Services, pipeline: Pipeline, key: str) -> Release:
@@ -91,6 +94,23 @@ async def toggle(services: Services, release: Release) -> Release:
     """The release after one transition, which is one event: paused, or no longer."""
     paused = release.status is ReleaseStatus.PAUSED
     return await act(services, release, ReleaseAction.UNPAUSE if paused else ReleaseAction.PAUSE)
+
+
+async def walk(services: Services, release: Release) -> Release:
+    """The release after one transition on its way: phases are approved, paused, unpaused and, but the last, skipped."""
+    at = release.phases.index(release.current_phase) if release.current_phase else 0
+    paused_before = any(event.type is ReleaseEventType.BAKE_UNPAUSED for event in release.history[-1:])
+    match release.status:
+        case ReleaseStatus.WAITING_FOR_REVIEW:
+            return await act(services, release, ReleaseAction.APPROVE)
+        case ReleaseStatus.IN_PROGRESS if paused_before and at < len(release.phases) - 1:
+            return await act(services, release, ReleaseAction.SKIP)
+    return await toggle(services, release)
+
+
+def shown(release: Release) -> str:
+    """The statuses that the row of a release shows: of its phases and its own."""
+    return " ".join(each.status.value for each in (*release.phases, release))
 
 
 def sample_event(sequence: int) -> dict[str, object]:

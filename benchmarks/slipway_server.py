@@ -1,10 +1,10 @@
 """Slipway as it is served, on stores of its own in a temporary folder, as a child of a benchmark.
 
-    python -m benchmarks.slipway_server watched|status|mutations [COUNT]
+    python -m benchmarks.slipway_server watched|status|mutations|under-way [COUNT]
 
-Commands: `fire N` makes N transitions of the release, one after another; `write SECONDS` makes the store writes of
-pausing and unpausing for so long, and nothing else; `unpause` goes on with what is paused, and tells how many
-transitions there had been.
+Commands: `fire N` makes N transitions of the release, one after another; `pace N SECONDS` makes N a second, of all
+releases in turn, and tells when it made each; `write SECONDS` makes the store writes of pausing and unpausing for so
+long, and nothing else; `unpause` goes on with what is paused, and tells how many transitions there had been.
 """
 
 import asyncio
@@ -47,10 +47,28 @@ def _settings(folder: str, redis_url: str) -> Settings:
 
 
 async def _releases(services: Services, what: str, count: int) -> list[Release]:
+    if what == "under-way":
+        # Bakes that are counted down in seconds.
+        pipeline = await scene.make_pipeline(services, timedelta(minutes=59))
+        return [await scene.start_release(services, pipeline, f"feature-{n}") for n in range(count)]
     pipeline = await scene.make_pipeline(services)
     if what == "mutations":
         return [await scene.start_release(services, pipeline, f"feature-{n}") for n in range(count)]
     return [await scene.release_with_history(services, pipeline, "checkout")]
+
+
+async def _pace(
+    services: Services, releases: list[Release], per_second: float, seconds: float
+) -> list[tuple[str, str, float]]:
+    """Transitions at a pace: of each the release, what its row shows from then on, and when it was asked for."""
+    made = []
+    began = time.monotonic()
+    for n in range(round(per_second * seconds)):
+        await asyncio.sleep(max(0, began + n / per_second - time.monotonic()))
+        at, index = time.time(), n % len(releases)
+        releases[index] = release = await scene.walk(services, releases[index])
+        made.append((release.id, scene.shown(release), at))
+    return made
 
 
 async def _write(services: Services, releases: list[Release], seconds: float) -> int:
@@ -82,6 +100,10 @@ async def _obey(services: Services, releases: list[Release], server: Server) -> 
             case ["fire", count]:
                 for _ in range(int(count)):
                     release = await scene.toggle(services, release)
+            case ["pace", per_second, seconds]:
+                began = time.monotonic()
+                made = await _pace(services, releases, float(per_second), float(seconds))
+                say(made=made, seconds=time.monotonic() - began)
             case ["write", seconds]:
                 began = time.monotonic()
                 written = await _write(services, releases[len(releases) // 2 :], float(seconds))
