@@ -57,10 +57,8 @@ async def _releases(services: Services, what: str, count: int) -> list[Release]:
     return [await scene.release_with_history(services, pipeline, "checkout")]
 
 
-async def _pace(
-    services: Services, releases: list[Release], per_second: float, seconds: float
-) -> list[tuple[str, str, float]]:
-    """Transitions at a pace: of each the release, what its row shows from then on, and when it was asked for."""
+async def _pace(services: Services, releases: list[Release], per_second: float, seconds: float) -> None:
+    """Make transitions, and say of each the release, what its row shows from then on, and when it was asked for."""
     made = []
     began = time.monotonic()
     for n in range(round(per_second * seconds)):
@@ -68,7 +66,7 @@ async def _pace(
         at, index = time.time(), n % len(releases)
         releases[index] = release = await scene.walk(services, releases[index])
         made.append((release.id, scene.shown(release), at))
-    return made
+    say(made=made, seconds=time.monotonic() - began)
 
 
 async def _write(services: Services, releases: list[Release], seconds: float) -> int:
@@ -95,15 +93,15 @@ async def _write(services: Services, releases: list[Release], seconds: float) ->
 
 async def _obey(services: Services, releases: list[Release], server: Server) -> None:
     release = releases[0]
+    pacing = None
     async for command in commands():
         match command:
             case ["fire", count]:
                 for _ in range(int(count)):
                     release = await scene.toggle(services, release)
             case ["pace", per_second, seconds]:
-                began = time.monotonic()
-                made = await _pace(services, releases, float(per_second), float(seconds))
-                say(made=made, seconds=time.monotonic() - began)
+                # Beside us, so that the end of the benchmark is heard of at once.
+                pacing = asyncio.create_task(_pace(services, releases, float(per_second), float(seconds)))
             case ["write", seconds]:
                 began = time.monotonic()
                 written = await _write(services, releases[len(releases) // 2 :], float(seconds))
@@ -115,6 +113,9 @@ async def _obey(services: Services, releases: list[Release], server: Server) -> 
                     await scene.toggle(services, each)
                 # The first revision is the start, each later one is one transition.
                 say(transitions=sum(each.revision - 1 for each in found.values()), unpaused=len(paused))
+    if pacing:
+        pacing.cancel()
+        await asyncio.gather(pacing, return_exceptions=True)
     server.stop()
 
 
