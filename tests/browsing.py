@@ -1,10 +1,10 @@
-"""A real Chromium, and pages in it, through Playwright."""
+"""A real Chromium, through Playwright."""
 
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, async_playwright
 
 from tests.node.programs import not_run
 
@@ -32,10 +32,3 @@ async def chromium(what: str, *more: str) -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *more])
         yield browser
         await browser.close()
-
-
-@asynccontextmanager
-async def page_in_chromium(what: str, *more: str) -> AsyncIterator[Page]:
-    """A page of its own browser, with more arguments; `what` is said if there is no Chromium."""
-    async with chromium(what, *more) as browser:
-        yield await browser.new_page()
