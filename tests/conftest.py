@@ -50,6 +50,13 @@ def mongodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+# What stores must do alike is shown in tests/store, and engine, timers and servers run on both. What only calls these
+# runs on MongoDB besides where there is a real one, which is another than the suite in tests/store was written with.
+WHERE_REAL = pytest.mark.parametrize(
+    "store_url", ["sqlite", "mongodb"] if "SLIPWAY_TEST_MONGODB_URL" in os.environ else ["sqlite"], indirect=True
+)
+
+
 @pytest.fixture(params=["sqlite", "mongodb"])
 def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an empty store: a fresh file, and then again a fresh database. Several processes may open it."""

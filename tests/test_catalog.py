@@ -26,7 +26,7 @@ from app.domain.releases import Release, ReleaseAction, ReleaseStatus
 from app.domain.targeting import Json
 from app.services import Services
 from app.store.repositories import ReleaseFilter
-from tests.conftest import Clock
+from tests.conftest import WHERE_REAL, Clock
 from tests.domain.builders import (
     ADMIN,
     APPROVER,
@@ -56,6 +56,8 @@ from tests.scene import (
     start_release,
     stored,
 )
+
+pytestmark = WHERE_REAL
 
 GATE = FeatureKind.FEATURE_GATE
 

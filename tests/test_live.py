@@ -19,7 +19,7 @@ from app.services import Services, open_services
 from app.settings import Settings
 from app.store.documents import Collection
 from app.store.repositories import ReleaseFilter
-from tests.conftest import Clock
+from tests.conftest import WHERE_REAL, Clock
 from tests.domain.builders import HOUR, OFF, ON, OPERATOR, SECOND, phase
 from tests.scene import act, eventually, make_environments, make_feature, start_release
 
@@ -90,6 +90,7 @@ async def to_and_fro(process: Services, release: Release, times: int) -> Release
 # --- events of one release --------------------------------------------------------------------------------------------
 
 
+@WHERE_REAL
 @pytest.mark.parametrize("after", [0, 1, 3, 5])
 async def test_events_come_from_the_record_and_then_live(services: Services, neighbour: Services, after: int) -> None:
     """Beyond `after`, each once and in order, from a change in another process too; they end with the release."""
@@ -107,6 +108,7 @@ async def test_events_come_from_the_record_and_then_live(services: Services, nei
     assert heard[-1][0] == ended
 
 
+@WHERE_REAL
 async def test_each_event_comes_with_the_release_at_or_beyond_it(services: Services) -> None:
     """So whoever shows the release beside the event never shows an older one."""
     release = await start_release(services, DAYS)
@@ -117,6 +119,7 @@ async def test_each_event_comes_with_the_release_at_or_beyond_it(services: Servi
     assert all(event in release.history for release, event in heard)
 
 
+@WHERE_REAL
 @pytest.mark.parametrize("after", [0, 2, 100])
 async def test_the_events_of_a_release_that_is_over_are_read_and_end(services: Services, after: int) -> None:
     """Nothing is waited for."""
@@ -126,6 +129,7 @@ async def test_the_events_of_a_release_that_is_over_are_read_and_end(services: S
     assert events(await heard_to_the_end(services.hub.release_events(release.id, after))) == ended.history[after:]
 
 
+@WHERE_REAL
 async def test_a_release_unknown_is_not_found(services: Services) -> None:
     """The subscriber is told so, and nobody watches."""
     with pytest.raises(NotFound) as refusal:
@@ -135,6 +139,7 @@ async def test_a_release_unknown_is_not_found(services: Services) -> None:
     assert services.hub.watchers == 0
 
 
+@WHERE_REAL
 async def test_a_storm_is_heard_whole_in_another_process(services: Services, neighbour: Services) -> None:
     """Eighty changes as fast as they go, and no poll to help: every subscriber hears every event once and in order."""
     release = await start_release(services, DAYS)
@@ -170,6 +175,7 @@ class Distant:
         return late
 
 
+@WHERE_REAL
 async def test_a_change_announced_during_a_read_is_not_lost(services: Services, settings: Settings) -> None:
     """What the hub reads may be overtaken by the next announcement, which is then read too."""
     release = await start_release(services, DAYS)
@@ -184,6 +190,7 @@ async def test_a_change_announced_during_a_read_is_not_lost(services: Services, 
     assert events(heard) == release.history
 
 
+@WHERE_REAL
 async def test_announcing_again_is_harmless(services: Services, neighbour: Services) -> None:
     """Subscribers drop what they have seen, and nonsense on the channel stops nobody."""
     release = await start_release(services, DAYS)
@@ -226,6 +233,7 @@ async def test_a_slow_subscriber_costs_little_and_misses_nothing(services: Servi
     assert heard_events == release.history
 
 
+@WHERE_REAL
 async def test_a_change_during_the_read_that_catches_up_is_not_lost(services: Services) -> None:
     """A slow watcher reads the record in turn; what is offered meanwhile is told after it."""
     release = await start_release(services, DAYS)
@@ -241,6 +249,7 @@ async def test_a_change_during_the_read_that_catches_up_is_not_lost(services: Se
             assert await watcher.next() == release
 
 
+@WHERE_REAL
 async def test_a_slow_list_hears_of_every_release_that_changed(services: Services) -> None:
     """A hundred releases come while it takes nothing: then it is told each as it stands."""
     await make_environments(services)
@@ -266,6 +275,7 @@ async def direct_changes(process: Services, count: int) -> list[Release]:
     ]
 
 
+@WHERE_REAL
 async def test_a_list_begins_with_what_is_there_the_newest_first(
     services: Services, neighbour: Services, clock: Clock
 ) -> None:
@@ -286,6 +296,7 @@ async def test_a_list_begins_with_what_is_there_the_newest_first(
     assert heard[3:] == [paused, new]
 
 
+@WHERE_REAL
 async def test_a_release_that_stops_matching_is_told_once_more(services: Services, clock: Clock) -> None:
     """So that a list can let go of it; what it does then is none of the list's business until it matches again."""
     release = await start_release(services, phase("one", 1000 * HOUR), phase("two", 1000 * HOUR))
@@ -304,6 +315,7 @@ async def test_a_release_that_stops_matching_is_told_once_more(services: Service
     assert aborted not in heard
 
 
+@WHERE_REAL
 async def test_a_list_holds_what_its_filter_admits(services: Services, clock: Clock) -> None:
     """By feature, pipeline, status and time of start, for what is there and for what comes."""
     old = await start_release(services, DAYS, key="old")
@@ -337,6 +349,7 @@ async def test_a_list_holds_what_its_filter_admits(services: Services, clock: Cl
     assert by_nothing == []
 
 
+@WHERE_REAL
 async def test_a_long_list_comes_whole_while_it_changes(services: Services, clock: Clock) -> None:
     """More than one page, with changes between the pages: what the subscriber knows at the end is what is on record."""
     releases = [await start_release(services, DAYS, key="careful")]
@@ -361,6 +374,7 @@ async def test_a_long_list_comes_whole_while_it_changes(services: Services, cloc
 # --- nothing is held for those who have gone --------------------------------------------------------------------------
 
 
+@WHERE_REAL
 async def test_unsubscribing_frees_the_hub(services: Services) -> None:
     """Closed while it waits, cancelled, or never read to the end: nobody watches any more."""
     release = await start_release(services, DAYS)
@@ -391,6 +405,7 @@ async def polling(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
         yield process
 
 
+@WHERE_REAL
 async def test_a_change_never_announced_is_found(services: Services, settings: Settings, clock: Clock) -> None:
     """The writer cannot reach Redis at all: subscribers in another process hear of it from the poll."""
     clock.advance(HOUR)  # ahead of the real time, from which the poll looks back
@@ -412,6 +427,7 @@ async def test_a_change_never_announced_is_found(services: Services, settings: S
     assert release in heard_by_list
 
 
+@WHERE_REAL
 async def test_redis_may_go_and_come_back(store_url: str, clock: Clock) -> None:
     """Changes made meanwhile are heard all the same, and afterwards announcements are listened to again."""
     with tempfile.TemporaryDirectory(prefix="slipway-") as folder:

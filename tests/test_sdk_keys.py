@@ -13,9 +13,11 @@ from app.domain.sdk_keys import PREFIX, SdkKey
 from app.sdk_keys import SdkKeyRegister
 from app.services import Services
 from app.store.documents import Query, StoreUnavailable
-from tests.conftest import Clock
+from tests.conftest import WHERE_REAL, Clock
 from tests.domain.builders import ADMIN, EVERY_ROLE, HOUR, MINUTE, SECOND
 from tests.scene import make_environments
+
+pytestmark = WHERE_REAL
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ from app.domain.tokens import PREFIX
 from app.services import Services
 from app.store.documents import Query
 from app.tokens import RECOGNISED_SECONDS, TokenRegister
-from tests.conftest import Clock
+from tests.conftest import WHERE_REAL, Clock
 from tests.domain.builders import ADMIN
+
+pytestmark = WHERE_REAL
 
 
 class _Ticks:

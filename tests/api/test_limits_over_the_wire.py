@@ -341,7 +341,6 @@ async def test_every_answer_has_the_headers_that_bind_browsers(limited: Serve, r
     """Whatever the path, the method and the status: no sniffing, no framing, no referrer, no caching, no scripts."""
     html, token = {"accept": "text/html"}, {"authorization": f"Bearer {TOKEN}"}
     asked: list[tuple[str, str, dict[str, str], int]] = [
-        ("GET", "/", html, 307),
         ("GET", "/graphql", html, 200),
         ("GET", "/graphql?query={__typename}", token, 200),
         ("GET", "/graphql", token, 400),
