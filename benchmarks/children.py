@@ -104,7 +104,9 @@ class Child:
     def stop(self) -> None:
         """End it, and wait until it is gone."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
+        self._process.stdout.close()
         for end in (self._process.terminate, self._process.kill):
             try:
                 self._process.wait(_STOP_SECONDS)

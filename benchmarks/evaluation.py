@@ -225,10 +225,10 @@ async def _loading_ms(services: Services) -> float:
 # --- what is measured ---
 
 
-def _compare(servers: dict[str, Server], scripts: dict[str, Path], rounds: int, seconds: float) -> None:
+def _compare(servers: dict[str, Server], scripts: dict[str, Path], rounds: int, seconds: int) -> None:
     measured: dict[str, list[Measured]] = {name: [] for name in servers}
     print(
-        f"{_CONNECTIONS} connections, {rounds} rounds of {seconds:g} s each    requests/s, p50 ms, p99 ms, processor µs"
+        f"{_CONNECTIONS} connections, {rounds} rounds of {seconds} s each    requests/s, p50 ms, p99 ms, processor µs"
     )
     for name, server in servers.items():
         measure(server, scripts[name], 1, _CONNECTIONS)  # what is made at a first request is made
@@ -263,7 +263,7 @@ def _shown(found: Measured) -> str:
     return f"{found.per_second:>7.0f} {found.p50:>6.2f} {found.p99:>6.2f} {found.cpu:>6.0f}"
 
 
-def _inform(server: Server, folder: Path, bulk: list[Request], seconds: float) -> None:
+def _inform(server: Server, folder: Path, bulk: list[Request], seconds: int) -> None:
     """Print what bulk evaluation costs, one request at a time."""
     known = []
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
@@ -281,7 +281,7 @@ def _inform(server: Server, folder: Path, bulk: list[Request], seconds: float) -
         )
 
 
-async def _main(seconds: float, rounds: int) -> None:
+async def _main(seconds: int, rounds: int) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         sys.exit("This benchmark needs two cores: one for the servers, one for the load.")
@@ -305,7 +305,7 @@ async def _main(seconds: float, rounds: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=2, help="how long each round loads each server")
+    parser.add_argument("--seconds", type=int, default=2, help="how long each round loads each server")
     parser.add_argument("--rounds", type=int, default=20, help="how many rounds")
     given = parser.parse_args()
     asyncio.run(_main(given.seconds, given.rounds))

@@ -51,18 +51,18 @@ def _requests(server: Child) -> list[Request]:
 
 
 def _unpause(server: Child) -> tuple[int, int]:
-    """How many transitions there have been on record, and how many more were made so that nothing is paused."""
+    """How many transitions are on record now that nothing is paused, and how many of them were made for that."""
     server.say("unpause")
     told = server.hear(60)
     return told["transitions"], told["unpaused"]
 
 
-def _main(seconds: float, rounds: int, connections: int, releases: int) -> None:
+def _main(seconds: int, rounds: int, connections: int, releases: int) -> None:
     wrk = wrk_version()
     server_core, client_core = two_cores()
     print_environment()
     print(f"cores     server on {server_core}, client on {client_core}")
-    print(f"load      {wrk}, {connections} connections, {rounds} rounds of {seconds:g} s each, {releases} releases\n")
+    print(f"load      {wrk}, {connections} connections, {rounds} rounds of {seconds} s each, {releases} releases\n")
     mutations: list[Measured] = []
     writes: list[float] = []
     with ExitStack() as stack:
@@ -74,12 +74,13 @@ def _main(seconds: float, rounds: int, connections: int, releases: int) -> None:
         measure(server, script, 1, connections)
         changed = 0
         for _ in range(rounds):
-            before = sum(_unpause(slipway))
+            before, _ = _unpause(slipway)
             mutations.append(measure(server, script, seconds, connections))
             slipway.say(f"write {seconds}")
             loop = slipway.hear(seconds + 30)
             writes.append(loop["written"] / loop["seconds"])
-            changed += _unpause(slipway)[0] - before - loop["written"]
+            after, unpaused = _unpause(slipway)
+            changed += after - unpaused - before - loop["written"]
     asked = round(sum(each.per_second for each in mutations) * seconds)
 
     print(f"{'':<28}{'a second':>10}{'lowest':>9}{'highest':>9}{'p50':>9}{'p99 ms':>9}")
@@ -98,7 +99,7 @@ def _main(seconds: float, rounds: int, connections: int, releases: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3, help="of each in each round")
+    parser.add_argument("--seconds", type=int, default=3, help="of each in each round")
     parser.add_argument("--rounds", type=int, default=5, help="how often each has its turn")
     parser.add_argument("--connections", type=int, default=16, help="how many")
     parser.add_argument("--releases", type=int, default=400, help="how many")

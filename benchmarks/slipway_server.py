@@ -4,14 +4,15 @@
 
 Commands: `fire N` makes N transitions of the release, one after another; `pace N SECONDS` makes N a second, of all
 releases in turn, and tells when it made each; `write SECONDS` makes the store writes of pausing and unpausing for so
-long, and nothing else; `unpause` goes on with what is paused, and tells how many transitions there had been.
+long, and nothing else; `unpause` goes on with what is paused, and tells how many transitions there have been, and how
+many of them it made itself. A command that fails ends the server.
 """
 
 import asyncio
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from pydantic import SecretStr
 
 from app.api.auth import ADMIN_TOKEN, ADMINISTRATOR
 from app.domain.audit import Outcome
+from app.domain.problems import InvalidTransition
 from app.domain.releases import Release, ReleaseStatus
 from app.embedded import EmbeddedValkey
 from app.logs import configure_logs
@@ -71,7 +73,7 @@ async def _pace(services: Services, releases: list[Release], per_second: float, 
 
 async def _write(services: Services, releases: list[Release], seconds: float) -> int:
     """How often a release was saved between the two writes of its entry in the audit log."""
-    waiting = list((await services.releases.get_many([release.id for release in releases])).values())
+    waiting = await _now(services, releases)
     written, until = 0, time.monotonic() + seconds
 
     async def write() -> None:
@@ -107,16 +109,29 @@ async def _obey(services: Services, releases: list[Release], server: Server) -> 
                 written = await _write(services, releases[len(releases) // 2 :], float(seconds))
                 say(written=written, seconds=time.monotonic() - began)
             case ["unpause"]:
-                found = await services.releases.get_many([release.id for release in releases])
-                paused = [each for each in found.values() if each.status is ReleaseStatus.PAUSED]
-                for each in paused:
-                    await scene.toggle(services, each)
+                unpaused = await _unpause(services, releases)
                 # The first revision is the start, each later one is one transition.
-                say(transitions=sum(each.revision - 1 for each in found.values()), unpaused=len(paused))
+                say(transitions=sum(each.revision - 1 for each in await _now(services, releases)), unpaused=unpaused)
     if pacing:
         pacing.cancel()
         await asyncio.gather(pacing, return_exceptions=True)
     server.stop()
+
+
+async def _unpause(services: Services, releases: list[Release]) -> int:
+    """How many were paused and no longer are."""
+    count = 0
+    for each in await _now(services, releases):
+        if each.status is ReleaseStatus.PAUSED:
+            # A request whose client is gone may still be under way, and be first.
+            with suppress(InvalidTransition):
+                await scene.toggle(services, each)
+                count += 1
+    return count
+
+
+async def _now(services: Services, releases: list[Release]) -> list[Release]:
+    return list((await services.releases.get_many([release.id for release in releases])).values())
 
 
 async def _main(what: str, count: int) -> None:
@@ -131,8 +146,9 @@ async def _main(what: str, count: int) -> None:
         listener = stack.enter_context(listening("127.0.0.1", 0))
         server = Server(server_config(create_app(services), settings.log_level, settings.max_message_bytes))
         obeying = asyncio.create_task(_obey(services, releases, server))
+        obeying.add_done_callback(server.stop_if_failed)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:  # noqa: ASYNC110 (uvicorn tells no other way)
+        while not (server.started or serving.done()):  # noqa: ASYNC110 (uvicorn tells no other way)
             await asyncio.sleep(0.01)
         say(
             port=listener.getsockname()[1],
@@ -142,7 +158,8 @@ async def _main(what: str, count: int) -> None:
         )
         await serving
         obeying.cancel()
-        await asyncio.gather(obeying, return_exceptions=True)
+        with suppress(asyncio.CancelledError):
+            await obeying  # raises what a command did
 
 
 if __name__ == "__main__":

@@ -56,14 +56,14 @@ def _without_clock(release: dict[str, Any]) -> dict[str, Any]:
     return release | {"phases": phases}
 
 
-def _main(seconds: float, rounds: int, connections: int) -> None:
+def _main(seconds: int, rounds: int, connections: int) -> None:
     wrk = wrk_version()
     server_core, client_core = two_cores()
     node = node_environment()
     print_environment()
     print(f"node      {node_versions()}")
     print(f"cores     servers on {server_core}, client on {client_core}")
-    print(f"load      {wrk}, {connections} connections, {rounds} rounds of {seconds:g} s each\n")
+    print(f"load      {wrk}, {connections} connections, {rounds} rounds of {seconds} s each\n")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         slipway = stack.enter_context(child("Slipway", python("benchmarks.slipway_server", "status"), server_core))
@@ -112,7 +112,7 @@ def _print(servers: tuple[Child, ...], found: tuple[list[Measured], ...]) -> Non
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=4, help="of load in each round, to each server")
+    parser.add_argument("--seconds", type=int, default=4, help="of load in each round, to each server")
     parser.add_argument("--rounds", type=int, default=5, help="how often each server has its turn")
     parser.add_argument("--connections", type=int, default=16, help="how many")
     given = parser.parse_args()

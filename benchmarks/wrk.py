@@ -77,9 +77,9 @@ def write_script(path: Path, requests: Sequence[Request]) -> Path:
     return path
 
 
-def measure(server: Server, script: Path, seconds: float, connections: int) -> Measured:
+def measure(server: Server, script: Path, seconds: int, connections: int) -> Measured:
     """What a server gives under load. An error or a refusal is no measurement, and raises."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script)]
     before = server.cpu_seconds()
     run = subprocess.run([*command, f"http://127.0.0.1:{server.port}"], capture_output=True, text=True, check=True)
     cpu = server.cpu_seconds() - before
