@@ -36,8 +36,16 @@ class HttpError(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
-        self.code = code
+        self.extensions: dict[str, object] = {"code": code}
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class RateLimited(HttpError):
+    """Too many requests; `wait` is for how many whole seconds to wait."""
+
+    def __init__(self, wait: int) -> None:
+        super().__init__(429, f"Too many requests; wait {wait} s.", "RATE_LIMITED", retry_after=str(wait))
+        self.extensions["retryAfter"] = wait
 
 
 class Params(Struct, rename="camel", frozen=True):
@@ -130,7 +138,7 @@ def result_response(result: ExecutionResult, media_type: str) -> Response:
 
 def error_response(error: HttpError, media_type: str) -> Response:
     """An answer to a request of which nothing was executed."""
-    formatted = GraphQLError(error.message, extensions={"code": error.code}).formatted
+    formatted = GraphQLError(error.message, extensions=error.extensions).formatted
     return Response(
         msgspec.json.encode({"errors": [formatted]}),
         error.status,

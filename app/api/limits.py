@@ -90,6 +90,7 @@ _WORDS = {
     "list_items": ("number of values in lists and objects", "Send shorter lists, in several operations."),
     "value_depth": ("nesting of lists and objects in a value", "Send flatter values."),
     "comparisons": ("work to merge fields of the same name", "Ask for each field once per selection set."),
+    "subscriptions": ("number of operations under way on this websocket", "Complete one, or open another websocket."),
 }
 
 

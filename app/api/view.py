@@ -21,7 +21,7 @@ from app.api import http
 from app.api.auth import Authenticator, Session, authorization_of, is_sdk_key
 from app.api.context import NOT_LET_IN, ONLY_EVALUATES, UNAUTHENTICATED, Context
 from app.api.graphiql import page, wants_page
-from app.api.http import HttpError
+from app.api.http import HttpError, RateLimited
 from app.api.issuer_keys import IssuerUnavailable
 from app.api.limits import Limits
 from app.api.schema import schema
@@ -94,7 +94,7 @@ class GraphQLView(GraphQL[Context, None]):
             ) from None
         wait = await self._rates.wait_seconds(_counted_as(request, session))
         if wait:
-            raise HttpError(429, f"Too many requests; wait {wait} s.", "RATE_LIMITED", retry_after=str(wait))
+            raise RateLimited(wait)
         if session is None:
             if is_sdk_key(authorization):
                 raise HttpError(403, ONLY_EVALUATES, "FORBIDDEN")

@@ -23,6 +23,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 from app.api.context import Context
 from app.api.group import Group
 from app.api.issuer_keys import IssuerUnavailable
+from app.api.limits import exceeded
 from app.api.members import ABORT, Gone, Member
 from app.api.questions import failure, question_of
 from app.store.documents import StoreUnavailable
@@ -134,8 +135,7 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
         """Begin an operation, which counts as a request of the token does."""
         most = self.view.settings.max_subscriptions
         if self.connection_acknowledged and message["id"] not in self.operations and len(self.operations) >= most:
-            text = f"At most {most} operations may be under way on one websocket; complete one, or open another."
-            error = GraphQLError(text, extensions={"code": "LIMIT_EXCEEDED", "limit": "max_subscriptions"})
+            error = exceeded("subscriptions", most + 1, most)
             await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
             return
         if (
@@ -143,7 +143,8 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             and message["id"] not in self.operations
             and (wait := await self.view.wait_seconds(self.context))
         ):
-            error = GraphQLError(f"Too many requests; wait {wait} s.", extensions={"code": "RATE_LIMITED"})
+            text = f"Too many requests; wait {wait} s."
+            error = GraphQLError(text, extensions={"code": "RATE_LIMITED", "retryAfter": wait})
             await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
             return
         await super().handle_subscribe(message)

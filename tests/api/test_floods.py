@@ -252,7 +252,7 @@ async def limited(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
 
 
 async def test_operations_on_a_socket_count_as_requests(limited: Services) -> None:
-    """The sixth within the minute is an `error` with RATE_LIMITED, whichever way the others came."""
+    """The sixth within the minute is an `error` that says for how long to wait, whichever way the others came."""
     async with serving(limited) as api, api.raw_socket() as socket:
         for n in range(6):
             await say(socket, {"type": "subscribe", "id": str(n), "payload": {"query": "{ __typename }"}})
@@ -260,8 +260,25 @@ async def test_operations_on_a_socket_count_as_requests(limited: Services) -> No
             if n < 5:
                 assert (answer["type"], (await heard(socket))["type"]) == ("next", "complete")
         assert answer["type"] == "error"
-        assert [error["extensions"]["code"] for error in answer["payload"]] == ["RATE_LIMITED"]
+        [extensions] = [error["extensions"] for error in answer["payload"]]
+        assert extensions["code"] == "RATE_LIMITED"
+        assert 1 <= extensions["retryAfter"] <= 120
         assert (await api.post({"query": "{ __typename }"})).status_code == 429
+
+
+async def test_one_subscription_too_many_is_refused(settings: Settings, clock: Clock) -> None:
+    """The second where one is allowed is an `error` that says so as every limit does."""
+    few = settings.model_copy(update={"max_subscriptions": 1})
+    async with open_services(few, clock) as services:
+        await services.store.prepare()
+        async with serving(services) as api, api.raw_socket() as socket:
+            for id in "12":
+                query = "subscription { releases { id } }"
+                await say(socket, {"type": "subscribe", "id": id, "payload": {"query": query}})
+            answer = await heard(socket)
+            [extensions] = [error["extensions"] for error in answer["payload"]]
+    assert (answer["type"], answer["id"]) == ("error", "2")
+    assert extensions == {"code": "LIMIT_EXCEEDED", "limit": "max_subscriptions", "value": 2, "allowed": 1}
 
 
 async def test_who_asks_does_not_say_from_where(api: Api) -> None:

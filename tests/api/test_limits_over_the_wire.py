@@ -201,6 +201,7 @@ def must_wait(response: httpx.Response) -> None:
     assert code(response) == "RATE_LIMITED"
     assert response.headers["retry-after"].isdecimal()
     assert 1 <= int(response.headers["retry-after"]) <= 120
+    assert response.json()["errors"][0]["extensions"]["retryAfter"] == int(response.headers["retry-after"])
 
 
 async def test_who_asks_too_often_is_told_how_long_to_wait(limited: Serve, redis_url: str) -> None:

@@ -4,10 +4,14 @@ The scripts in `node/` are ours. What they stand on is installed from npm, outsi
 """
 
 import asyncio
+import os
+import re
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -27,6 +31,7 @@ from tests.scene import act, start_release
 
 PACKAGES = ("graphql@16.15.0", "graphql-http@1.23.1", "graphql-ws@6.4.2", "ws@8.23.0")
 SCRIPTS = Path(__file__).parent / "node"
+README = Path(__file__).parents[2] / "README.md"
 
 Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Api]]
 
@@ -248,3 +253,52 @@ async def test_a_subscription_goes_on_after_the_server_was_started_again(
             release = (await act(services, release, ReleaseAction.UNPAUSE)).release
             assert (await anext(told))["next"]["data"]["releases"] == {"id": release.id, "revision": 3}
             await told.aclose()
+
+
+# --- the README's -----------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def watching(language: str, folder: Path, api: Api, release_id: str) -> AsyncIterator[AsyncGenerator[int, None]]:
+    """The README's program in that language, by the sequences that it prints, to its end, which must be a good one."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    [text] = [block for block in blocks if "releaseEvents" in block]
+    path = folder / {"python": "watch.py", "js": "watch.mjs"}[language]
+    path.write_text(text.replace("localhost:8000", f"127.0.0.1:{api.port}"), encoding="utf-8")
+    command = sys.executable if language == "python" else shutil.which("node") or "node"
+    environment = os.environ | {"TOKEN": api.token, "PYTHONUNBUFFERED": "1"}
+    process = await asyncio.create_subprocess_exec(
+        command, str(path), release_id, stdout=asyncio.subprocess.PIPE, env=environment
+    )
+
+    async def told() -> AsyncGenerator[int, None]:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            yield int(re.findall(rb"sequence['\"]: ?(\d+)", line)[0])
+        assert await process.wait() == 0
+
+    try:
+        yield told()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.parametrize("language", ["python", "js"])
+async def test_the_readmes_watchers_miss_nothing_and_end_with_the_release(
+    language: str, node_packages: Path, settings: Settings, clock: Clock
+) -> None:
+    """Each event is told once, that from while the server was away too, and after the last the program ends."""
+    async with open_services(settings, clock) as services, AsyncExitStack() as stack, asyncio.timeout(PATIENCE):
+        await services.store.prepare()
+        release = await start_release(services, phase("a"), phase("b"))
+        async with serving(services) as api:
+            told = await stack.enter_async_context(watching(language, node_packages, api, release.id))
+            sequences = [await anext(told) for _ in release.history]
+        release = (await act(services, release, ReleaseAction.PAUSE)).release
+        async with serving(services, port=api.port):
+            sequences.append(await anext(told))
+            release = (await act(services, release, ReleaseAction.ABORT)).release
+            sequences += [sequence async for sequence in told]
+    assert sequences == [event.sequence for event in release.history]
