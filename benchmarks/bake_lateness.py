@@ -23,6 +23,7 @@ from app.embedded import EmbeddedValkey
 from app.logs import configure_logs
 from app.services import Services, open_services
 from app.settings import Settings
+from benchmarks.bars import print_bar
 from benchmarks.environment import print_environment
 
 _BAKE = timedelta(seconds=2)
@@ -71,6 +72,7 @@ async def _main(count: int) -> None:
                     assert len(late) == count
                     p99 = late[min(count - 1, round(count * 0.99))]
                     print(f"  {name:<8}{statistics.median(late):>10.0f} {p99:>8.0f} {late[-1]:>8.0f}", flush=True)
+                    print_bar(f"  ms of the latest, by the {name}", late[-1], most=1_000)
                 working.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await working

@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks.bars import print_bar
 from benchmarks.children import Child, child, python, two_cores
 from benchmarks.environment import print_environment
 from benchmarks.node_packages import node_command, node_environment, node_versions
@@ -106,8 +107,9 @@ def _print(servers: tuple[Child, ...], found: tuple[list[Measured], ...]) -> Non
     ours, theirs = found
     ratio = statistics.median(a.per_second / b.per_second for a, b in zip(ours, theirs, strict=True))
     by_cpu = statistics.median(b.cpu / a.cpu for a, b in zip(ours, theirs, strict=True))
-    print(f"\nSlipway against graphql-yoga: {ratio:.2f} x the requests/s (bar: 1 x){'' if ratio >= 1 else '  MISSED'}")
-    print(f"By the server's processor time for a request alone, without Valkey's: {by_cpu:.2f} x")
+    print("\nSlipway against graphql-yoga")
+    print_bar("requests/s", ratio, least=1)
+    print_bar("requests for the same processor time of the server, not Valkey's", by_cpu)
 
 
 if __name__ == "__main__":

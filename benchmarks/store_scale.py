@@ -29,6 +29,7 @@ from app.engine import new_id
 from app.store import open_store
 from app.store.documents import Store
 from app.store.repositories import ReleaseFilter, Releases
+from benchmarks.bars import print_bar
 from benchmarks.environment import print_environment
 from tests.store.servers import mongodb_server, with_database
 
@@ -110,6 +111,7 @@ async def _compare(name: str, urls: list[str], large: int) -> None:
         middle = Releases.cursor(page.values[49])
         reads.append(_reads(store, page.values[50].id, middle))
     print(f"{name:<10}{'':<20}{_SMALL:>10} {large:>12}    ratio   (median of {_ROUNDS}, ms)")
+    ratios = {}
     for read in reads[0]:
         times: list[list[float]] = [[], []]
         for _ in range(_ROUNDS):
@@ -118,7 +120,10 @@ async def _compare(name: str, urls: list[str], large: int) -> None:
                 await reads[which][read]()
                 times[which].append((time.perf_counter() - begun) * 1_000)
         small, big = (statistics.median(measured) for measured in times)
-        print(f"  {read:<28}{small:>10.3f} {big:>12.3f} {big / small:>8.2f}", flush=True)
+        ratios[read] = big / small
+        print(f"  {read:<28}{small:>10.3f} {big:>12.3f} {ratios[read]:>8.2f}", flush=True)
+    worst = max(ratios, key=ratios.__getitem__)
+    print_bar(f"{name}, the worst ratio: {worst}", ratios[worst], most=2)
     print()
 
 

@@ -44,6 +44,7 @@ from app.services import Services, open_services
 from app.settings import Settings
 from app.store.documents import Document
 from app.timers import QUEUE, BakeTimers, connect
+from benchmarks.bars import print_bar
 from benchmarks.environment import print_environment
 
 _BAKE = timedelta(hours=1)
@@ -202,6 +203,7 @@ async def _main(count: int, log_level: str, with_node: bool) -> None:
     def tell(what: str, rate: float, against: float, late: str = "") -> None:
         print(f"  {what:<52}{rate:>10.0f} {rate / against:>7.2f}    {late}", flush=True)
 
+    ratios: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with EmbeddedValkey(folder) as valkey:
@@ -213,10 +215,15 @@ async def _main(count: int, log_level: str, with_node: bool) -> None:
             for workers in (1, 2):
                 async with _opened(folder, f"drain{workers}", valkey, log_level) as services:
                     rate, late = await _drain(services, folder, count, workers)
-                tell(f"settled by {workers} worker process{'es' if workers > 1 else ''}", rate, loop, late)
+                settled = f"settled by {workers} worker process{'es' if workers > 1 else ''}"
+                tell(settled, rate, loop, late)
+                ratios[settled] = rate / loop
             if with_node:
                 rate, late = await asyncio.to_thread(_bullmq, folder, valkey, count)
                 tell(f"{_PACKAGES[0]}: delayed jobs that do nothing", rate, loop, late)
+    print("\nAgainst the bare loop, one after another")
+    for settled, ratio in ratios.items():
+        print_bar(settled, ratio, least=0.4)
 
 
 if __name__ == "__main__":
