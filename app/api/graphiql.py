@@ -17,15 +17,20 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from app.api.graphiql_files import File, are_in, compressed, files
 
 _OURS: Final = Path(__file__).parent / "static"
-_TYPES: Final = {"graphiql.js": "text/javascript", "graphiql.css": "text/css"}
+_TYPES: Final = {"graphiql.js": "text/javascript", "graphiql.css": "text/css", "icon.svg": "image/svg+xml"}
 # The version is in the path: what is there never changes.
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a person looks, not a program: a browser that opens the address."""
+    """Whether a person looks, not a program: a browser that opens the address, with a query to be shown or without.
+
+    A browser that only opens an address sends no token, and so would get no answer to the query.
+    """
     accepted = request.headers.get("accept", "")
-    return request.method == "GET" and "text/html" in accepted and "query" not in request.query_params
+    if request.method != "GET" or "text/html" not in accepted:
+        return False
+    return "query" not in request.query_params or ("json" not in accepted and "authorization" not in request.headers)
 
 
 def page(folder: Path) -> Response:

@@ -105,8 +105,20 @@ async def test_with_its_files_nothing_is_loaded_from_elsewhere(api: Api, folder:
     assert hashes == {file.integrity for file in files()}
     assert api.token not in page.text
     for address in loads.addresses:
-        if address.startswith("graphiql/"):
-            assert (await api.http.get(f"/{address}")).status_code == 200
+        assert (await api.http.get(f"/{address}")).status_code == 200
+
+
+async def test_a_query_opened_in_a_browser_is_shown_and_a_program_gets_its_answer(api: Api) -> None:
+    """The page is for who takes HTML and brings no token; whoever asks for JSON or brings one gets JSON."""
+    token = {"authorization": f"Bearer {api.token}"}
+    for headers, status, media_type in (
+        (BROWSER, 200, "text/html"),
+        (BROWSER | token, 200, "application/json"),
+        ({"accept": "application/json, text/html"}, 401, "application/json"),
+        ({}, 401, "application/json"),
+    ):
+        answer = await api.http.get("/graphql", params={"query": "{ __typename }"}, headers=headers)
+        assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (status, media_type)
 
 
 async def test_a_file_is_kept_for_ever_and_sent_as_the_browser_takes_it(api: Api, folder: Path) -> None:

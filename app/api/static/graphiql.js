@@ -106,7 +106,7 @@ subscription Watch {
         fetcher,
         storage,
         plugins: [explorer],
-        query: asked.get("q") ?? undefined,
+        query: asked.get("query") ?? undefined,
         variables: asked.get("variables") ?? undefined,
         defaultQuery: EXAMPLES,
         defaultHeaders: headers(),
