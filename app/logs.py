@@ -35,3 +35,5 @@ def configure_logs(level: str) -> None:
         )
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+    # All that it warns of is a refused origin, in words of its own settings; the view says so in ours.
+    logging.getLogger("strawberry.ws").setLevel(logging.ERROR)

@@ -116,6 +116,13 @@ class GraphQLView(GraphQL[Context, None]):
             request, subprotocol or next(iter(request["subprotocols"]), None)
         )
 
+    def is_websocket_origin_allowed(self, request: WebSocket, origin: str) -> bool:
+        """Whether a page of that origin may open a websocket; the log says how to let it, if not."""
+        allowed = super().is_websocket_origin_allowed(request, origin)
+        if not allowed:
+            log.warning("websocket refused: its origin is not in SLIPWAY_ALLOWED_ORIGINS", origin=origin[:200])
+        return allowed
+
     async def on_ws_connect(self, context: Context) -> UnsetType | dict[str, object] | None:
         """Let in who sends a token in connection_init, or in the handshake's header where a client can set one.
 

@@ -295,8 +295,10 @@ async def test_pages_elsewhere_may_not_call_unless_they_are_named(limited: Serve
             assert "access-control-allow-origin" not in (await api.post(QUERY, origin=origin)).headers
 
 
-async def test_pages_elsewhere_may_not_open_sockets_unless_they_are_named(limited: Serve) -> None:
-    """The handshake is refused with 403 by the Origin that browsers send, which no page can forge."""
+async def test_pages_elsewhere_may_not_open_sockets_unless_they_are_named(
+    limited: Serve, logs: list[EventDict]
+) -> None:
+    """The handshake is refused with 403 by the Origin that browsers send, which no page can forge; the log says why."""
 
     async def handshake(api: Api, origin: str) -> int:
         try:
@@ -315,6 +317,9 @@ async def test_pages_elsewhere_may_not_open_sockets_unless_they_are_named(limite
     async with limited(allowed_origins=f"{OPS}/") as api:
         assert await handshake(api, OPS) == 101
         assert await handshake(api, "https://evil.example") == 403
+    assert [entry["origin"] for entry in logs if "SLIPWAY_ALLOWED_ORIGINS" in entry["event"]][
+        -1
+    ] == "https://evil.example"
 
 
 @pytest.mark.parametrize(
