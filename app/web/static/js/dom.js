@@ -67,3 +67,12 @@ export function announce(text) {
   region.append(h("p", text));
   while (region.children.length > 5) region.firstChild.remove();
 }
+
+/** What a part of an address says; itself where that is nothing. */
+export function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

@@ -1,7 +1,7 @@
 // Which view is shown: by the path, without loading the page again. (A browser without the Navigation API loads it.)
 
 import { errorNotice } from "./components/errors.js";
-import { setAttribute } from "./dom.js";
+import { decoded, setAttribute } from "./dom.js";
 
 // Each page's path and the module in views/ that shows it: its nameView(params, outlet) begins with an h1, and returns
 // what ends it. It is loaded when it is first shown (and told of by serving.py, so that it comes with the rest).
@@ -42,10 +42,11 @@ export function mayLeave() {
 export const go = (path) => location.assign(path);
 
 function follow(event) {
-  const { pathname } = new URL(event.destination.url);
+  const { pathname, search } = new URL(event.destination.url);
   const isLink = event.canIntercept && !event.hashChange && event.navigationType !== "reload";
   if (!isLink || !find(pathname)) return;
-  if (event.cancelable && pathname !== shown && !mayLeave()) event.preventDefault();
+  if (event.navigationType === "replace") shown = pathname + search; // a view's own doing: its filter, say
+  else if (event.cancelable && pathname + search !== shown && !mayLeave()) event.preventDefault();
   else event.intercept({ handler: show, focusReset: "manual" });
 }
 
@@ -58,12 +59,13 @@ function find(path) {
 
 async function show() {
   const path = location.pathname;
-  if (path === shown) return;
-  shown = path;
+  const address = path + location.search;
+  if (address === shown) return;
+  shown = address;
   const { name, params } = find(path);
-  for (const key in params) params[key] = decodeURIComponent(params[key]);
+  for (const key in params) params[key] = decoded(params[key]);
   const module = await import(`./views/${name}.js`).catch(() => null);
-  if (path !== shown) return;
+  if (address !== shown) return;
   dispose?.call();
   outlet.replaceChildren();
   if (!module) return outlet.append(errorNotice({ message: "The server does not answer." }, () => location.reload()));

@@ -1,5 +1,7 @@
 // Who uses this tab. The token is kept for the tab alone, and never stays in the address bar.
 
+import { decoded } from "./dom.js";
+
 const TOKEN = "slipway.token";
 const ENDED = "slipway.ended";
 export const NOT_VALID = "The token is not valid, or not any more.";
@@ -17,7 +19,7 @@ export function takeFromAddress() {
   const [, given] = /^#token=(.+)$/.exec(location.hash) ?? [];
   if (!given) return false;
   history.replaceState(null, "", location.pathname + location.search);
-  sessionStorage.setItem(TOKEN, decodeURIComponent(given));
+  sessionStorage.setItem(TOKEN, decoded(given));
   return true;
 }
 

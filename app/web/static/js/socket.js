@@ -20,7 +20,7 @@ let lost = 0; // sockets in a row that did not stay
 let ids = 0;
 let retrying;
 let pinging;
-let awaited;
+let awaited = null;
 
 /**
  * Open the socket and keep it open. `listener(state, {asOf, again, because})` follows it: when what is shown was told, when
@@ -65,8 +65,10 @@ function open() {
   mine.onmessage = ({ data }) => socket === mine && hear(JSON.parse(data));
   mine.onclose = ({ code }) => {
     if (socket !== mine) return;
-    if (code === 4403) signOut(NOT_VALID);
-    else fail();
+    if (code !== 4403) return fail();
+    drop();
+    tell("refused", { asOf: heardAt, because: NOT_VALID }); // what was edited may keep somebody here
+    signOut(NOT_VALID);
   };
 }
 
@@ -78,7 +80,7 @@ function send(id) {
 }
 
 function hear({ type, id, payload }) {
-  clearTimeout(awaited);
+  stopWaiting();
   heardAt = Date.now();
   if (type === "connection_ack") return void begin();
   if (type === "ping") return say({ type: "pong" });
@@ -124,20 +126,29 @@ function ping() {
   expect();
 }
 
+/** Something must come in time; asking again gives no more of it. */
 function expect() {
+  awaited ??= setTimeout(fail, PING_MS);
+}
+
+function stopWaiting() {
   clearTimeout(awaited);
-  awaited = setTimeout(fail, PING_MS);
+  awaited = null;
 }
 
 /** Wait twice as long each time; with jitter, so that not all pages come back at once. */
 function fail() {
+  drop();
+  const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** lost++) * (0.5 + Math.random() / 2);
+  retrying = setTimeout(open, wait);
+  tell("offline", { asOf: heardAt, again: Date.now() + wait });
+}
+
+function drop() {
   clearInterval(pinging);
-  clearTimeout(awaited);
+  stopWaiting();
   const mine = socket;
   socket = null;
   isReady = isCaughtUp = false;
   mine.close();
-  const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** lost++) * (0.5 + Math.random() / 2);
-  retrying = setTimeout(open, wait);
-  tell("offline", { asOf: heardAt, again: Date.now() + wait });
 }

@@ -58,6 +58,12 @@ export async function openActionDialog(seen, action, onresult) {
     onsubmit: send,
   });
 
+  reason.onkeydown = (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    reason.form.requestSubmit();
+  };
+
   function complain(text) {
     setText(wrong, text);
     setAttribute(reason, "aria-invalid", text && "true");
@@ -103,5 +109,5 @@ export async function openActionDialog(seen, action, onresult) {
     const news = history.filter(({ sequence }) => sequence > seen.history.at(-1).sequence);
     if (!isSending && news.length) replace(meanwhile, h("h3", "Meanwhile"), timeline(news));
   }
-  return { changed };
+  return { changed, close: dialog.close };
 }

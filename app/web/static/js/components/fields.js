@@ -21,7 +21,7 @@ const either = (name, label, no, yes) => choice(name, label, { false: no, true: 
 
 function number(written) {
   if (/^\d+(\.\d+)?$/.test(written)) return Number(written);
-  throw new Error("Give a number.");
+  throw new Error("Give a number, zero or more.");
 }
 
 /** Refuse a number that JavaScript does not hold as it was written. (Some browsers do not tell how it was.) */

@@ -8,10 +8,15 @@ import { capital, releaseTitle, waitsFor, words } from "../words.js";
 /** The sign, colour and word of a status. */
 export const status = (name, more = "") => h("span.status", { "data-status": name }, capital(words(name)) + more);
 
+/** Skipped while it baked: who it is for has the new version all the same. */
+const wasCutShort = (is, releasedAt) => is === "SKIPPED" && releasedAt !== null;
+
 /** The phases side by side, coloured by status: one picture with one name. */
 function strip(phases) {
-  const told = phases.map(({ name, status: is }) => `${name} ${words(is)}`);
-  const cells = phases.map((phase, index) => h("span.phase-cell", { "data-status": phase.status, title: told[index] }));
+  const told = phases.map(({ name, status: is, releasedAt }) => `${name} ${words(is)}${wasCutShort(is, releasedAt) ? " while it baked" : ""}`);
+  const cells = phases.map(({ status: is, releasedAt }, index) =>
+    h("span.phase-cell", { "data-status": is, "data-released": wasCutShort(is, releasedAt), title: told[index] }),
+  );
   return h("span.strip", { role: "img", "aria-label": `Phases: ${told.join(", ") || "none"}` }, cells);
 }
 

@@ -84,7 +84,8 @@ export function releaseView({ id }, outlet) {
     try {
       const { openActionDialog } = await import("../components/action-dialog.js");
       dialog = await openActionDialog(seen, action, apply);
-      dialog.changed(release);
+      if (isOver) dialog.close();
+      else dialog.changed(release);
     } catch {
       replace(problem, errorNotice({ message: "The server does not answer, so nothing can be done now." }));
     }
@@ -95,6 +96,7 @@ export function releaseView({ id }, outlet) {
   return () => {
     isOver = true;
     stop();
+    dialog?.close();
   };
 }
 
