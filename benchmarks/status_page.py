@@ -160,7 +160,10 @@ async def _read(browser: Browser, url: str, server: Child, given: argparse.Names
     await cdp.send("Performance.enable")
     felt = Felt()
     reader = Reader(page, cdp, felt, given.releases)
-    server.say(f"pace {given.per_second:g} {given.seconds + _WARM_UP_SECONDS:g}")
+    paced = given.seconds + _WARM_UP_SECONDS
+    server.say(f"pace {given.per_second:g} {paced:g}")
+    # Heard as it is said: what it says is more than a pipe holds, and until it is read the server stands still.
+    hearing = asyncio.create_task(asyncio.to_thread(server.hear, paced + _PATIENCE_MS / 1_000))
     await asyncio.sleep(_WARM_UP_SECONDS)
     await page.evaluate("measured.scroll(), measured.take()")
     until = time.monotonic() + given.seconds
@@ -168,7 +171,7 @@ async def _read(browser: Browser, url: str, server: Child, given: argparse.Names
     while time.monotonic() < until:
         await reader.cycle(f"feature-{number % given.releases}")
         number += 1
-    made = await asyncio.to_thread(server.hear, 60.0)
+    made = await hearing
     await page.context.close()
     return felt, made
 
