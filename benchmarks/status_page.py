@@ -9,6 +9,7 @@ and every bake is counted down, it is scrolled with each frame, filtered by stat
     task     long tasks of the page's main thread, by the browser's own account (from 50 ms on)
     behind   from when a transition is asked for, before its write, until the row shows it, while nothing is filtered
     heap     the JavaScript heap after a forced collection, each time that all releases are shown again
+    refill   from when no filter is chosen any more until all rows are there again
     paint    from the end of the HTML until the browser has painted something, rows of the list, and all of them
 
 No release ends meanwhile. Needs Linux, two cores (the server is bound to one, Chromium to none), and Chromium.
@@ -54,6 +55,7 @@ class Felt(Struct):
     shown: list[tuple[str, str, float]] = field(default_factory=list)
     own: list[Window] = field(default_factory=list)  # when we measured, so that tasks are ours
     windows: list[Window] = field(default_factory=list)  # when nothing was filtered
+    refilled: list[float] = field(default_factory=list)  # seconds from no filter until all rows were there
     heap: list[tuple[float, float, int]] = field(default_factory=list)  # seconds, MB, nodes
 
     def take(self, noted: dict[str, Any]) -> None:
@@ -74,8 +76,8 @@ class Felt(Struct):
 class Reader:
     """Somebody who reads the list: who filters it while it scrolls."""
 
-    def __init__(self, page: Page, cdp: CDPSession, felt: Felt) -> None:
-        self.page, self.cdp, self.felt = page, cdp, felt
+    def __init__(self, page: Page, cdp: CDPSession, felt: Felt, releases: int) -> None:
+        self.page, self.cdp, self.felt, self.releases = page, cdp, felt, releases
 
     async def filter(self, name: str, value: str) -> None:
         """Choose by a field, and wait until the list has settled."""
@@ -89,12 +91,21 @@ class Reader:
         self.felt.windows.append((began, time.time()))
         await self.filter("status", "PAUSED")
         await asyncio.sleep(3)
-        await self.filter("status", "")
+        await self.show_all("status")
         await self.filter("feature", feature)
         await asyncio.sleep(1)
-        await self.filter("feature", "")
-        await asyncio.sleep(4)  # until the last rows are there, too
+        await self.show_all("feature")
         await self.weigh()
+
+    async def show_all(self, name: str) -> None:
+        """Choose by a field no more, and wait until the last row is there again."""
+        began = time.monotonic()
+        await self.filter(name, "")
+        while await self.page.locator("li.row").count() < self.releases:
+            if time.monotonic() - began > _PATIENCE_MS / 1_000:
+                sys.exit(f"of {self.releases:,} releases, not all were shown again within {_PATIENCE_MS / 1_000:g} s")
+            await asyncio.sleep(0.25)
+        self.felt.refilled.append(time.monotonic() - began)
 
     async def weigh(self) -> None:
         """Note the memory, and all that the page noted."""
@@ -112,7 +123,7 @@ class Reader:
 
 
 async def settled(page: Page) -> None:
-    """Return once the list has all that it asked for."""
+    """Return once the list has what is seen of it first."""
     await page.locator("[aria-busy=false]").wait_for(state="attached", timeout=_PATIENCE_MS)
 
 
@@ -148,8 +159,11 @@ async def _read(browser: Browser, url: str, server: Child, given: argparse.Names
     cdp = await page.context.new_cdp_session(page)
     await cdp.send("Performance.enable")
     felt = Felt()
-    reader = Reader(page, cdp, felt)
-    server.say(f"pace {given.per_second:g} {given.seconds + _WARM_UP_SECONDS:g}")
+    reader = Reader(page, cdp, felt, given.releases)
+    paced = given.seconds + _WARM_UP_SECONDS
+    server.say(f"pace {given.per_second:g} {paced:g}")
+    # Heard as it is said: what it says is more than a pipe holds, and until it is read the server stands still.
+    hearing = asyncio.create_task(asyncio.to_thread(server.hear, paced + _PATIENCE_MS / 1_000))
     await asyncio.sleep(_WARM_UP_SECONDS)
     await page.evaluate("measured.scroll(), measured.take()")
     until = time.monotonic() + given.seconds
@@ -157,7 +171,7 @@ async def _read(browser: Browser, url: str, server: Child, given: argparse.Names
     while time.monotonic() < until:
         await reader.cycle(f"feature-{number % given.releases}")
         number += 1
-    made = await asyncio.to_thread(server.hear, 60.0)
+    made = await hearing
     await page.context.close()
     return felt, made
 
@@ -204,6 +218,7 @@ def _print_felt(felt: Felt, made: dict[str, Any], server_share: float) -> tuple[
     )
     behind_by = ", ".join(f"{name} {_quantile(behind, share):.0f} ms" for name, share in _SHARES)
     print(f"behind    {len(behind):,} transitions shown: {behind_by}; not shown: {never}")
+    print(f"refill    all rows again {statistics.median(felt.refilled):.1f} s (worst {max(felt.refilled):.1f})")
     began = felt.heap[0][0]
     slope = 0.0
     if len(felt.heap) > 1:

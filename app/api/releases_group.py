@@ -37,6 +37,7 @@ class ReleasesGroup(Group[MatchingReleases]):
             async with aclosing(self._hub.listing(listed, watcher)) as listing:
                 async for release in listing:
                     await member.tell(await self._render(release))
+                    await asyncio.sleep(0)  # a thousand of them hold up nobody
             while watcher.has_waiting:
                 release = await watcher.next()
                 if listed.takes(release):

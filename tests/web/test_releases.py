@@ -106,6 +106,20 @@ async def test_a_release_comes_moves_and_settles(api: Api, browser: Browser) -> 
         await expect(ann.row("at-once #1", "History")).to_contain_text("no pipeline")
 
 
+async def test_what_is_beyond_the_first_rows_is_there_too(api: Api, browser: Browser) -> None:
+    """The first twenty are asked for, and the others told by the subscription, each once."""
+    services = api.services
+    pipeline = await make_pipeline(services, CANARY, name="Path of many")
+    for count in range(25):
+        await make_feature(services, pipeline, f"many-{count}")
+        await services.catalog.update_feature(f"many-{count}", ON, "Try many", None, SUBMITTER)
+    async with desk(browser, api.base_url, api.token) as ann:
+        await ann.go(f"/?pipeline={pipeline.id}")
+        await expect(ann.row("many-")).to_have_count(25)
+        await expect(ann.row("many-").first).to_contain_text("many-24")
+        await expect(ann.row("many-").last).to_contain_text("many-0")
+
+
 async def test_it_is_filtered_and_the_address_says_how(api: Api, browser: Browser) -> None:
     """By status, feature and pipeline; what comes later is filtered too, and so is a reload."""
     services = api.services

@@ -61,12 +61,17 @@ export function bakeBar({ bakeTime, bakeEndsAt: end, bakeRemaining: rest }) {
   return h("progress", { max, value: Math.max(0, max - left), "data-end": end, "aria-label": "Bake progress" });
 }
 
-function tick() {
-  // While it is not known what happens, time stands still on the page.
-  if (document.hidden || document.documentElement.dataset.connection !== "live") return;
-  for (const node of document.querySelectorAll("time"))
-    setText(node, node.className ? countdown(node.dateTime) : relatively(node.dateTime));
-  for (const bar of document.querySelectorAll("[data-end]")) bar.value = Math.max(0, bar.max - remaining(bar.dataset.end));
+const isLive = () => document.documentElement.dataset.connection === "live";
+const isSeen = (node) => node.checkVisibility({ contentVisibilityAuto: true });
+
+/** Let time go on in what is seen: a thousand rows are not, and are told when they are scrolled to. */
+function tick(within) {
+  for (const node of within.querySelectorAll("time"))
+    if (isSeen(node)) setText(node, node.className ? countdown(node.dateTime) : relatively(node.dateTime));
+  for (const bar of within.querySelectorAll("[data-end]")) bar.value = Math.max(0, bar.max - remaining(bar.dataset.end));
 }
 
-setInterval(tick, 1000);
+// While it is not known what happens, time stands still on the page.
+setInterval(() => document.hidden || (isLive() && tick(document)), 1000);
+const appear = ({ target, skipped }) => skipped || (isLive() && tick(target));
+document.addEventListener("contentvisibilityautostatechange", appear, true);

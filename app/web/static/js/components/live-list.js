@@ -66,9 +66,12 @@ export function liveList({ label, holds = () => true, onchange = () => {} }) {
       redraw(release.id);
     },
 
-    /** Let go of all but those. */
-    keep(ids) {
-      for (const id of known.keys()) if (!ids.has(id)) redraw((known.delete(id), id));
+    /** Those that it knows, by id, as they were last told. */
+    known: () => new Map(known),
+
+    /** Let go of a release, unless more has been told of it meanwhile. */
+    drop(release) {
+      if (known.get(release.id) === release) redraw((known.delete(release.id), release.id));
     },
 
     stop: () => cancelAnimationFrame(frame),

@@ -13,7 +13,11 @@ const OVER = ["COMPLETED", "ABORTED"];
 const PAGE = `query ($filter: ReleaseFilter!, $first: Int!, $after: String) {
   releases(filter: $filter, first: $first, after: $after) { edges { node { ${ROW} } } ${PAGE_INFO} }
 }`;
+const IDS = `query ($filter: ReleaseFilter!, $after: String) {
+  releases(filter: $filter, first: 100, after: $after) { edges { node { id } } ${PAGE_INFO} }
+}`;
 const CHANGES = `subscription ($filter: ReleaseFilter!) { releases(filter: $filter) { ${ROW} } }`;
+const SCREENFUL = 20;
 const NONE = "No release is under way. Save a change of a feature that has a pipeline, and it shows up here.";
 
 export function releasesView(params, outlet) {
@@ -21,18 +25,20 @@ export function releasesView(params, outlet) {
   const lists = h("div");
   let stop = () => {};
   const filter = releaseFilter(restart);
+  // What is looked at comes first; the choices can wait.
+  const offerChoices = () => (offered ??= filter.load().catch(() => (offered = null)));
+  let offered = null;
   function restart() {
     stop();
-    stop = showLists(filter.chosen(), lists, counted);
+    stop = showLists(filter.chosen(), lists, counted, offerChoices);
   }
   replace(outlet, h("div.bar", h("h1", "Releases"), counted), filter.node, lists);
   restart();
-  filter.load().catch(() => {}); // what is looked at comes first; the choices can wait
   return () => stop();
 }
 
-/** Both lists, of what was chosen; returns what ends them. */
-function showLists({ status, feature, pipeline }, outlet, counted) {
+/** Both lists, of what was chosen; returns what ends them. `onsettled()` is called once there is what is seen first. */
+function showLists({ status, feature, pipeline }, outlet, counted, onsettled) {
   const chosen = (statuses) => statuses.filter((each) => !status || each === status);
   const [underWayIs, overIs] = [chosen(UNDER_WAY), chosen(OVER)];
   const filterOf = (statuses) => ({ status: statuses, featureKey: feature || null, pipelineId: pipeline || null });
@@ -41,7 +47,6 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
   const none = status || feature || pipeline ? "None of the releases under way matches." : NONE;
   const older = h("button", { type: "button", hidden: true, onclick: () => guard(showOlder) }, "Show older ones");
   const problem = h("div");
-  let loading = null;
   let after = null;
   let oldest = "";
   outlet.ariaBusy = "true";
@@ -70,19 +75,30 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
     older.hidden = !releases.pageInfo.hasNextPage;
   }
 
-  const load = () => (loading ??= loadAll().finally(() => (loading = null)));
+  /** What is looked at first; the subscription tells the rest. */
+  async function begin() {
+    if (underWayIs.length) {
+      const { releases } = await query(PAGE, { filter: filterOf(underWayIs), first: SCREENFUL, after: null });
+      releases.edges.forEach(({ node }) => hear(node));
+    }
+    await showHistory();
+  }
 
-  /** All that is under way, and the latest of what is over: what is not among it any more has ended meanwhile. */
-  async function loadAll() {
-    const found = new Set();
+  /** After another connection, which tells all that is under way: what is not among it any more has ended meanwhile. */
+  async function catchUp() {
+    const gone = underWay.known();
+    if (underWayIs.length)
+      for await (const page of pages(IDS, { filter: filterOf(underWayIs) })) page.forEach(({ id }) => gone.delete(id));
+    gone.forEach(underWay.drop);
+    await showHistory();
+  }
+
+  async function showHistory() {
     after = null;
     if (overIs.length) await showOlder();
-    if (underWayIs.length)
-      for await (const page of pages(PAGE, { filter: filterOf(underWayIs), first: 100 }))
-        page.forEach((release) => hear(release, found.add(release.id)));
-    underWay.keep(found);
     outlet.ariaBusy = "false";
     if (!isOver) watchRecent();
+    onsettled();
   }
 
   async function guard(work) {
@@ -93,7 +109,7 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
   function watch(statuses, next, more = () => {}) {
     if (!statuses.length) return () => {};
     const variables = () => ({ filter: { ...filterOf(statuses), ...more() } });
-    return subscribe(CHANGES, variables, { next: ({ releases }) => next(releases), resumed: load });
+    return subscribe(CHANGES, variables, { next: ({ releases }) => next(releases), resumed: catchUp });
   }
   // Changes that need no pipeline are over at once, and so were never under way. (Clocks may differ a little.) What is
   // older than the history that is shown comes with its next page.
@@ -101,7 +117,7 @@ function showLists({ status, feature, pipeline }, outlet, counted) {
   const watchRecent = () => (stopRecent ??= watch(overIs, (release) => release.id > oldest && hear(release), recently));
   let [stopRecent, isOver] = [null, false];
   const stops = [watch(underWayIs, hear), onReview(underWay.redraw), underWay.stop, over.stop];
-  guard(load);
+  guard(begin);
   return () => {
     isOver = true;
     stopRecent?.();
