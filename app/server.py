@@ -42,7 +42,6 @@ from app.web import serving as web
 log = structlog.get_logger()
 
 _READY_WITHIN_SECONDS = 2.0
-_PREPARED_WITHIN_SECONDS = 1.0
 _PREPARE_AGAIN_SECONDS = 2.0
 _ASKED_AGAIN_SECONDS = 1.0
 
@@ -72,14 +71,10 @@ def create_app(services: Services | None = None) -> Starlette:
             authenticator = await stack.enter_async_context(_authenticator(held))
             rates = Rates(held.redis, held.settings.requests_per_minute)
             view = app.state.graphql = GraphQLView(held, authenticator, rates)
-            preparing = asyncio.create_task(_prepare(held))
-            stack.callback(preparing.cancel)
-            # Who looks for tables before they are there logs a fault. A store that is away is not waited for.
-            await asyncio.wait((preparing,), timeout=_PREPARED_WITHIN_SECONDS)
             await stack.enter_async_context(held.hub.running())
             ofrep = app.state.ofrep = await stack.enter_async_context(_ofrep(held, authenticator, rates))
             app.state.streams.append(ofrep.streams)
-            works = [view.close_lapsed_sockets()]
+            works = [_prepare(held), view.close_lapsed_sockets()]
             if services is None:
                 works.append(_spare_collector(ofrep))
             for work in works:

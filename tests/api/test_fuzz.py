@@ -36,7 +36,7 @@ from websockets.sync.client import connect
 from tests.api.fuzz_server import TOKEN, Figures
 from tests.api.serving import PROTOCOL, SCHEMA
 
-CASES = int(os.environ.get("SLIPWAY_FUZZ_CASES", "1400"))
+CASES = int(os.environ.get("SLIPWAY_FUZZ_CASES", "800"))
 SEED = int(os.environ.get("SLIPWAY_FUZZ_SEED", "0"))
 MOST_BUSY_SECONDS = 0.25
 MOST_GROWTH_BYTES = 16 * 1024 * 1024
@@ -47,7 +47,7 @@ STATUSES = {200, 400, 401, 405, 406, 413, 415, 429, 503}
 MEDIA_TYPES = {"application/json; charset=utf-8", "application/graphql-response+json; charset=utf-8"}
 LEAKS = re.compile(
     r"Traceback|File \\?\"|/site-packages|/app/|/tmp/|\.py\b|INTERNAL_SERVER_ERROR|Something went wrong|<class"
-    r"|object at 0x|NoneType|\w+(Error|Exception)\b(?!s)|\b(msgspec|strawberry|starlette|sqlite3?|pymongo|asyncio)\b"
+    r"|object at 0x|NoneType|\w(Error|Exception)\b(?!s)|\b(msgspec|strawberry|starlette|sqlite3?|pymongo|asyncio)\b"
 )
 ODD: list[Any] = [
     None, True, 0, -1, 2**31, 2**53, 1e308, "", "\x00", "\u202e", "é" * 300, [], {}, [[]], {"a": None}, [None], "P1D", "rel_",  # noqa: E501
@@ -421,7 +421,7 @@ def volley(target: Target, cases: int, first: int) -> None:
 
 
 def test_nothing_that_is_sent_breaks_leaks_blocks_or_grows(target: Target) -> None:
-    """Thousands of random requests and sockets are each answered as documented, in turn, and leave no memory behind."""
+    """Hundreds of random requests and sockets are each answered as documented, in turn, and leave no memory behind."""
     volley(target, CASES // 2, 0)  # fills caches, which are bounded
     half = target.figures()
     volley(target, CASES - CASES // 2, CASES)

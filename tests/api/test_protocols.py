@@ -11,12 +11,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+import pytest_asyncio
 from pydantic import SecretStr
 
 from app.domain.access import Role
@@ -26,32 +27,50 @@ from app.settings import Settings
 from tests.api.serving import Api, serving
 from tests.conftest import Clock
 from tests.domain.builders import ADMIN, phase
-from tests.node.programs import PATIENCE, Fact, install, talking
+from tests.node.programs import PATIENCE, Fact, Threads, install, threads
 from tests.scene import act, start_release
 
 PACKAGES = ("graphql@16.15.0", "graphql-http@1.23.1", "graphql-ws@6.4.2", "ws@8.23.0")
 SCRIPTS = Path(__file__).parent / "node"
 README = Path(__file__).parents[2] / "README.md"
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Api]]
 
 
-@pytest.fixture(scope="session")
-def node_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the packages of npm."""
-    return install(PACKAGES, tmp_path_factory.mktemp("node"), "THE PROTOCOLS ARE NOT AUDITED")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Threads]:
+    """A process of Node that has the packages of npm."""
+    packages = install(PACKAGES, tmp_path_factory.mktemp("node"), "THE PROTOCOLS ARE NOT AUDITED")
+    async with threads(packages) as node:
+        yield node
 
 
-@pytest.fixture
-def settings(tmp_path: Path, valkey_url: str) -> Settings:
-    """Limits so small that a test reaches them, on a store of the test's own."""
+def small(folder: Path, valkey_url: str) -> Settings:
+    """Limits so small that a test reaches them, on a store in that folder."""
     return Settings(
-        store_url=f"sqlite:///{tmp_path / 'slipway.db'}",
+        store_url=f"sqlite:///{folder / 'slipway.db'}",
         redis_url=valkey_url,
         admin_token=SecretStr("protocols-" * 2),
         requests_per_minute=0,
         messages_per_second=20,
     )
+
+
+@pytest.fixture
+def settings(tmp_path: Path, valkey_url: str) -> Settings:
+    """What a server on a store of the test's own is told."""
+    return small(tmp_path, valkey_url)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    """A server for all that needs no setting or data of its own."""
+    async with open_services(small(tmp_path_factory.mktemp("shared"), valkey_url)) as services:
+        await services.store.prepare()
+        async with serving(services) as api:
+            yield api
 
 
 @pytest.fixture
@@ -68,17 +87,14 @@ def limited(settings: Settings, clock: Clock) -> Serve:
     return run
 
 
-async def script(packages: Path, name: str, url: str, token: str, *arguments: str) -> AsyncGenerator[Fact, None]:
-    """What a script tells, as it does; one that fails, hangs or complains fails the test."""
-    async with asyncio.timeout(PATIENCE), talking(packages, SCRIPTS / name, url, token, *arguments) as talk:
-        async for fact in talk.told():
-            yield fact
-
-
-async def facts(packages: Path, api: Api, scenario: str, token: str | None = None) -> list[Fact]:
+async def facts(node: Threads, api: Api, scenario: str, token: str | None = None) -> list[Fact]:
     """All that a scenario of `websockets.mjs` tells."""
-    told = script(packages, "websockets.mjs", api.websocket_url, token or api.token, scenario)
-    return [fact async for fact in told]
+    return [fact async for fact in websockets(node, api, scenario, token)]
+
+
+def websockets(node: Threads, api: Api, scenario: str, token: str | None = None) -> AsyncGenerator[Fact, None]:
+    """What a scenario of `websockets.mjs` tells, as it does."""
+    return node.run(SCRIPTS / "websockets.mjs", api.websocket_url, token or api.token, scenario)
 
 
 def closes(told: list[Fact]) -> list[tuple[int, str]]:
@@ -89,10 +105,9 @@ def closes(told: list[Fact]) -> list[tuple[int, str]]:
 # --- HTTP -------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_public_audits_of_graphql_over_http_find_nothing(node_packages: Path, limited: Serve) -> None:
+async def test_the_public_audits_of_graphql_over_http_find_nothing(node: Threads, shared: Api) -> None:
     """Every audit of npm's graphql-http is passed: no error, no warning, no notice."""
-    async with limited() as api:
-        audits = [audit async for audit in script(node_packages, "audits.mjs", api.url, api.token)]
+    audits = [audit async for audit in node.run(SCRIPTS / "audits.mjs", shared.url, shared.token)]
 
     found = [audit for audit in audits if audit["status"] != "ok"]
     print(Counter(audit["status"] for audit in audits))  # for the report: pytest -rP
@@ -152,20 +167,20 @@ OTHERS = {
 }
 
 
-async def test_every_scenario_is_looked_at(node_packages: Path) -> None:
+async def test_every_scenario_is_looked_at(node: Threads) -> None:
     """No scenario of the script is forgotten here, and none is asked for that it lacks."""
-    ((*named,),) = [fact async for fact in script(node_packages, "websockets.mjs", "", "", "--list")]
+    ((*named,),) = [fact async for fact in node.run(SCRIPTS / "websockets.mjs", "", "", "--list")]
     assert {*named} == {*CLOSED, *OTHERS}
 
 
 @pytest.mark.parametrize("scenario", CLOSED)
 async def test_the_socket_is_closed_with_the_code_of_the_protocol(
-    node_packages: Path, limited: Serve, scenario: str
+    node: Threads, shared: Api, limited: Serve, scenario: str
 ) -> None:
     """The client sees the code, once, and a reason that says why; the server goes on."""
     limits, code, reason = CLOSED[scenario]
-    async with limited(**limits) as api:
-        told = await facts(node_packages, api, scenario)
+    async with limited(**limits) if limits else nullcontext(shared) as api:
+        told = await facts(node, api, scenario)
         assert await api.ask("{ __typename }") == ANSWER["next"]["data"]
 
     (closed, *more) = [close for close in closes(told) if close != NORMAL]
@@ -174,19 +189,18 @@ async def test_the_socket_is_closed_with_the_code_of_the_protocol(
     assert closed[1].startswith(reason)
 
 
-async def test_too_many_sockets_of_one_token_are_refused(node_packages: Path, limited: Serve) -> None:
+async def test_too_many_sockets_of_one_token_are_refused(node: Threads, limited: Serve) -> None:
     """The second socket of a token is closed with 1013 where one is allowed; the first goes on to its normal end."""
     async with limited(max_sockets_per_token=1) as api:
-        told = await facts(node_packages, api, "one socket too many")
+        told = await facts(node, api, "one socket too many")
     assert closes(told) == [(1013, "Too many websockets are open with this token")]
 
 
-async def test_the_client_is_answered(node_packages: Path, limited: Serve) -> None:
+async def test_the_client_is_answered(node: Threads, shared: Api) -> None:
     """A query comes back and completes; after a syntax error the same socket answers the next; init may be empty."""
-    async with limited() as api:
-        asked = await facts(node_packages, api, "a query")
-        wrong = await facts(node_packages, api, "a syntax error")
-        empty = await facts(node_packages, api, "an empty init")
+    asked = await facts(node, shared, "a query")
+    wrong = await facts(node, shared, "a syntax error")
+    empty = await facts(node, shared, "an empty init")
 
     answered = [{"connected": True}, ANSWER, {"complete": True}]
     assert sorted(map(str, asked)) == sorted(map(str, [*answered, {"code": 1000, "reason": "Normal Closure"}]))
@@ -198,22 +212,21 @@ async def test_the_client_is_answered(node_packages: Path, limited: Serve) -> No
     assert closes(asked) == closes(wrong) == [NORMAL]
 
 
-async def test_a_pong_brings_back_what_the_ping_took_along(node_packages: Path, limited: Serve) -> None:
+async def test_a_pong_brings_back_what_the_ping_took_along(node: Threads, shared: Api) -> None:
     """The payload of a pong is that of its ping."""
-    async with limited() as api:
-        told = await facts(node_packages, api, "a ping")
+    told = await facts(node, shared, "a ping")
     assert {"received": True, "payload": {"at": 1, "nested": {"é": [None]}}} in told
 
 
 @pytest.mark.parametrize("how", ["revoked", "expired"])
 async def test_a_token_that_is_no_longer_valid_loses_its_sockets(
-    node_packages: Path, limited: Serve, clock: Clock, how: str
+    node: Threads, limited: Serve, clock: Clock, how: str
 ) -> None:
     """An open subscription is closed with 4403 within 5 s of its token's end, and the next socket is not let in."""
     async with limited() as api:
         await start_release(api.services, phase("a"))
         token, secret = await api.services.tokens.create("laptop", Role.VIEWER, timedelta(hours=1), ADMIN)
-        told = script(node_packages, "websockets.mjs", api.websocket_url, secret, "a subscription")
+        told = websockets(node, api, "a subscription", secret)
         assert await anext(told) == {"connected": True}
         assert (await anext(told))["next"]["data"]["releases"]["revision"] == 1
 
@@ -228,18 +241,18 @@ async def test_a_token_that_is_no_longer_valid_loses_its_sockets(
         assert closes(last) == [(4403, "Forbidden: the token has expired or was revoked")]
         print(f"{how}: closed after {took:.1f} s")  # for the report: pytest -rP
         assert took < 5 + 3  # the slack is for a machine that is busy
-        assert closes(await facts(node_packages, api, "a query", secret)) == [(4403, "Forbidden")]
+        assert closes(await facts(node, api, "a query", secret)) == [(4403, "Forbidden")]
 
 
 async def test_a_subscription_goes_on_after_the_server_was_started_again(
-    node_packages: Path, settings: Settings, clock: Clock
+    node: Threads, settings: Settings, clock: Clock
 ) -> None:
     """graphql-ws connects again by itself, and is told what changed meanwhile and what changes then."""
     async with open_services(settings, clock) as services:
         await services.store.prepare()
         release = await start_release(services, phase("a"), phase("b"))
         async with serving(services) as api:
-            told = script(node_packages, "websockets.mjs", api.websocket_url, api.token, "a subscription that goes on")
+            told = websockets(node, api, "a subscription that goes on")
             assert await anext(told) == {"connected": True}
             assert (await anext(told))["next"]["data"]["releases"] == {"id": release.id, "revision": 1}
         assert (await anext(told))["code"] == 1012

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -87,3 +88,59 @@ async def talking(packages: Path, script: Path, url: str, token: str, *arguments
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+class Threads:
+    """One process of Node, in which scripts run that only tell: each in a thread, for a tenth of a process's start."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._numbers = count()
+        self._heard: dict[int, asyncio.Queue[Fact]] = {}
+
+    async def listen(self) -> None:
+        """Give each script's lines to who runs it, for ever."""
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            heard = msgspec.json.decode(line)
+            if (told := self._heard.get(heard["number"])) is not None:
+                told.put_nowait(heard)
+
+    async def run(self, script: Path, url: str, token: str, *arguments: str) -> AsyncGenerator[Fact, None]:
+        """What a script tells, as it does, to its end: one that complains, fails or hangs fails the test."""
+        number = next(self._numbers)
+        told = self._heard[number] = asyncio.Queue()
+        env = {"SLIPWAY_URL": url, "SLIPWAY_TOKEN": token}
+        self._say({"number": number, "script": str(script), "args": arguments, "env": env})
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while "code" not in (heard := await told.get()):
+                    yield heard["fact"]
+                assert (heard["code"], heard["complaints"]) == (0, "")
+        finally:
+            del self._heard[number]
+            self._say({"number": number})
+
+    def _say(self, line: Fact) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(line) + b"\n")
+
+
+@asynccontextmanager
+async def threads(packages: Path) -> AsyncIterator[Threads]:
+    """A process for scripts that stand on these packages, to the end of the block."""
+    process = await asyncio.create_subprocess_exec(
+        shutil.which("node") or "node",
+        str(Path(__file__).with_name("threads.mjs")),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"SLIPWAY_NODE_PACKAGES": str(packages)},
+    )
+    threads = Threads(process)
+    listening = asyncio.create_task(threads.listen())
+    try:
+        yield threads
+    finally:
+        process.kill()
+        await process.wait()
+        await listening

@@ -5,7 +5,7 @@
 
 import { packages, tell, token, url } from "../../node/slipway.mjs";
 
-const { createClient } = packages("graphql-ws");
+const { createClient } = packages("graphql-ws/client");
 const WebSocket = packages("ws");
 
 const PROTOCOL = "graphql-transport-ws";

@@ -68,7 +68,7 @@ export function announce(text) {
   while (region.children.length > 5) region.firstChild.remove();
 }
 
-/** What a part of an address says; itself where that is nothing. */
+/** What a part of an address says. */
 export function decoded(part) {
   try {
     return decodeURIComponent(part);

@@ -45,7 +45,7 @@ function follow(event) {
   const { pathname, search } = new URL(event.destination.url);
   const isLink = event.canIntercept && !event.hashChange && event.navigationType !== "reload";
   if (!isLink || !find(pathname)) return;
-  if (event.navigationType === "replace") shown = pathname + search; // a view's own doing: its filter, say
+  if (event.navigationType === "replace") shown = pathname + search;
   else if (event.cancelable && pathname + search !== shown && !mayLeave()) event.preventDefault();
   else event.intercept({ handler: show, focusReset: "manual" });
 }

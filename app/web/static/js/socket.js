@@ -67,7 +67,7 @@ function open() {
     if (socket !== mine) return;
     if (code !== 4403) return fail();
     drop();
-    tell("refused", { asOf: heardAt, because: NOT_VALID }); // what was edited may keep somebody here
+    tell("refused", { asOf: heardAt, because: NOT_VALID });
     signOut(NOT_VALID);
   };
 }
@@ -126,7 +126,7 @@ function ping() {
   expect();
 }
 
-/** Something must come in time; asking again gives no more of it. */
+/** Asking again gives no more time. */
 function expect() {
   awaited ??= setTimeout(fail, PING_MS);
 }

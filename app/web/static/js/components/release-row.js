@@ -8,7 +8,7 @@ import { capital, releaseTitle, waitsFor, words } from "../words.js";
 /** The sign, colour and word of a status. */
 export const status = (name, more = "") => h("span.status", { "data-status": name }, capital(words(name)) + more);
 
-/** Skipped while it baked: who it is for has the new version all the same. */
+/** Skipped while it baked. */
 const wasCutShort = (is, releasedAt) => is === "SKIPPED" && releasedAt !== null;
 
 /** The phases side by side, coloured by status: one picture with one name. */
