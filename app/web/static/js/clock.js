@@ -61,17 +61,25 @@ export function bakeBar({ bakeTime, bakeEndsAt: end, bakeRemaining: rest }) {
   return h("progress", { max, value: Math.max(0, max - left), "data-end": end, "aria-label": "Bake progress" });
 }
 
+// While it is not known what happens, time stands still on the page.
 const isLive = () => document.documentElement.dataset.connection === "live";
 const isSeen = (node) => node.checkVisibility({ contentVisibilityAuto: true });
 
-/** Let time go on in what is seen: a thousand rows are not, and are told when they are scrolled to. */
-function tick(within) {
-  for (const node of within.querySelectorAll("time"))
-    if (isSeen(node)) setText(node, node.className ? countdown(node.dateTime) : relatively(node.dateTime));
-  for (const bar of within.querySelectorAll("[data-end]")) bar.value = Math.max(0, bar.max - remaining(bar.dataset.end));
+function show(times) {
+  for (const node of times) setText(node, node.className ? countdown(node.dateTime) : relatively(node.dateTime));
 }
 
-// While it is not known what happens, time stands still on the page.
-setInterval(() => document.hidden || (isLive() && tick(document)), 1000);
-const appear = ({ target, skipped }) => skipped || (isLive() && tick(target));
+/** Let time go on in what is seen. All are asked before one is written, or else the page is styled anew for each. */
+function tick() {
+  if (document.hidden || !isLive()) return;
+  show([...document.querySelectorAll("time")].filter(isSeen));
+  for (const bar of document.querySelectorAll("[data-end]")) bar.value = Math.max(0, bar.max - remaining(bar.dataset.end));
+}
+
+/** A row that is scrolled to. */
+function appear({ target, skipped }) {
+  if (!skipped && isLive()) show(target.querySelectorAll("time"));
+}
+
+setInterval(tick, 1000);
 document.addEventListener("contentvisibilityautostatechange", appear, true);
