@@ -39,11 +39,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Api]]
 
 
+@pytest.fixture(scope="module")
+def node_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that has the packages of npm."""
+    return install(PACKAGES, tmp_path_factory.mktemp("node"), "THE PROTOCOLS ARE NOT AUDITED")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Threads]:
+async def node(node_packages: Path) -> AsyncIterator[Threads]:
     """A process of Node that has the packages of npm."""
-    packages = install(PACKAGES, tmp_path_factory.mktemp("node"), "THE PROTOCOLS ARE NOT AUDITED")
-    async with threads(packages) as node:
+    async with threads(node_packages) as node:
         yield node
 
 
