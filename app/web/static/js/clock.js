@@ -61,7 +61,7 @@ export function bakeBar({ bakeTime, bakeEndsAt: end, bakeRemaining: rest }) {
   return h("progress", { max, value: Math.max(0, max - left), "data-end": end, "aria-label": "Bake progress" });
 }
 
-// While it is not known what happens, time stands still on the page.
+// Offline, time stands still.
 const isLive = () => document.documentElement.dataset.connection === "live";
 const isSeen = (node) => node.checkVisibility({ contentVisibilityAuto: true });
 

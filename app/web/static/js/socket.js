@@ -1,6 +1,6 @@
 // One websocket for all subscriptions (graphql-transport-ws). Lost, it is opened again, and they with it. It is "live"
 // only once every view has caught up; until then it is "connecting", or "offline"; and "refused" while the server will not
-// answer a subscription, however often it is asked.
+// answer a subscription.
 
 import { NOT_VALID, signOut, token } from "./session.js";
 

@@ -110,7 +110,7 @@ function stateOf(release, approve) {
   ];
 }
 
-/** The same environment by environment, where there are several. */
+/** By environment, where there are several. */
 const exposedIn = ({ environments: all }) =>
   all.length > 1 && h("ul", all.map(({ text }) => h("li.hint", text)));
 
