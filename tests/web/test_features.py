@@ -29,10 +29,10 @@ async def test_a_saved_change_starts_a_release(api: Api, browser: Browser) -> No
         page = olga.page
         await olga.go("/features")
         await page.get_by_role("button", name="New feature").click()
-        await page.get_by_label("Key").fill("no spaces")
+        await page.get_by_label("Key", exact=True).fill("no spaces")
         await page.get_by_role("button", name="Save").click()
-        await expect(page.get_by_label("Key")).to_be_focused()
-        await page.get_by_label("Key").fill("search")
+        await expect(page.get_by_label("Key", exact=True)).to_be_focused()
+        await page.get_by_label("Key", exact=True).fill("search")
         await page.get_by_role("button", name="Save").click()
         await page.get_by_role("link", name="search").click()
         await expect(page.get_by_role("heading", name="search")).to_be_visible()
