@@ -32,6 +32,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, field
 from playwright.async_api import Browser, CDPSession, Page
 
+from benchmarks.bars import print_bar
 from benchmarks.children import Child, child, python, two_cores
 from benchmarks.environment import print_environment
 from tests.browsing import CLOSED_NETWORK, chromium
@@ -235,11 +236,6 @@ def _print_felt(felt: Felt, made: dict[str, Any], server_share: float) -> tuple[
 _SHARES = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
 
 
-def _print_bar(what: str, figure: float, most: float, unit: str) -> None:
-    missed = "" if figure <= most else "MISSED"
-    print(f"{what:<52}{figure:>9.1f} {unit:<4}at most {most:g} {unit:<4}{missed}".rstrip())
-
-
 async def _main(given: argparse.Namespace) -> None:
     if shutil.which("chromium") is None:
         sys.exit(f"{_NOT_TRIED}: chromium is not installed (Debian: apt-get install chromium)")
@@ -259,10 +255,10 @@ async def _main(given: argparse.Namespace) -> None:
             share = (server.cpu_seconds() - cpu) / (time.monotonic() - began)
     longest, growth = _print_felt(felt, made, share)
     print()
-    _print_bar("longest task while scrolled and filtered", longest, 100, "ms")
-    _print_bar("growth of the heap in five minutes", growth, 1, "MB")
+    print_bar("ms of the longest task while scrolled and filtered", longest, most=100)
+    print_bar("MB that the heap grows in five minutes", growth, most=1)
     for name, rows in paint.items():
-        _print_bar(f"first rows painted after the HTML, {name}", rows, 300, "ms")
+        print_bar(f"ms to the first rows after the HTML, {name}", rows, most=300)
 
 
 if __name__ == "__main__":

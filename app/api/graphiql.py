@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from app.api.graphiql_files import File, are_in, compressed, files
 
 _OURS: Final = Path(__file__).parent / "static"
-_TYPES: Final = {"graphiql.js": "text/javascript", "graphiql.css": "text/css", "icon.svg": "image/svg+xml"}
+_TYPES: Final = {"graphiql.js": "text/javascript", "graphiql.css": "text/css"}
 # The version is in the path: what is there never changes.
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 
