@@ -517,10 +517,10 @@ async def test_a_server_that_hangs_is_noticed(api: Api, browser: Browser) -> Non
 
 async def test_no_dialog_outlives_its_page(api: Api, browser: Browser) -> None:
     """Going back closes the dialog of an action, and one that is slow to come does not open on another page."""
-    release = await begin(api.services, "left-behind", CANARY)
+    release = await begin(api.services, "outlived", CANARY)
     async with desk(browser, api.base_url, api.token) as ann:
         await ann.go()
-        await ann.row("left-behind #1").get_by_role("link").click()
+        await ann.row("outlived #1").get_by_role("link").click()
         await ann.choose("Pause")
         await expect(ann.dialog).to_be_visible()
         await ann.page.go_back()
