@@ -45,6 +45,7 @@ class PhaseDraft(Struct, frozen=True):
     bake_time: timedelta = timedelta(0)
     required_approvals: int = 0
     prevent_self_approval: bool = False
+    remind_every: timedelta | None = None
 
 
 class PipelineEdit(Struct, frozen=True):
@@ -324,6 +325,7 @@ class Catalog:
                 bake_time=draft.bake_time,
                 required_approvals=draft.required_approvals,
                 prevent_self_approval=draft.prevent_self_approval,
+                remind_every=draft.remind_every,
             )
             for draft in drafts
         )

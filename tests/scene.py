@@ -24,7 +24,14 @@ OPTED_OUT = "development"
 def drafts(*phases: Phase) -> tuple[PhaseDraft, ...]:
     """The phases as a user writes them, without ids."""
     return tuple(
-        PhaseDraft(each.name, each.rules, each.bake_time, each.required_approvals, each.prevent_self_approval)
+        PhaseDraft(
+            each.name,
+            each.rules,
+            each.bake_time,
+            each.required_approvals,
+            each.prevent_self_approval,
+            each.remind_every,
+        )
         for each in phases
     )
 

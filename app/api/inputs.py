@@ -99,6 +99,11 @@ class PhaseInput:
     prevent_self_approval: bool = strawberry.field(
         description="Whether who started the release may not approve it.", default=False
     )
+    remind_every: timedelta | None = strawberry.field(
+        description="How long a review waits before reviewers are told again, each time more urgently; null for never. "
+        "PT1M to P30D.",
+        default=None,
+    )
 
     def draft(self) -> PhaseDraft:
         """The catalog's draft of a phase."""
@@ -108,6 +113,7 @@ class PhaseInput:
             self.bake_time,
             self.required_approvals,
             self.prevent_self_approval,
+            self.remind_every,
         )
 
 

@@ -75,6 +75,7 @@ class Phase:
     bake_time: timedelta = plain("How long it is observed before the next phase.")
     required_approvals: int = plain("How many different people must approve it; 0 asks for no review.")
     prevent_self_approval: bool = plain("Whether who started the release may not approve it.")
+    remind_every: timedelta | None = plain("How long its review waits before reviewers are told again; null for never.")
 
 
 @strawberry.type(description="Who did something.")
@@ -107,6 +108,7 @@ class ReleasePhase:
     bake_time: timedelta = plain("How long it is observed in full.")
     required_approvals: int = plain("How many different people must approve it.")
     prevent_self_approval: bool = plain("Whether who started the release may not approve it.")
+    remind_every: timedelta | None = plain("How long its review waits before reviewers are told again; null for never.")
     approvals: list[Approval] = plain("Those given.")
     review_bypassed: bool = plain("Whether an administrator passed its review by.")
     released_at: datetime | None = plain("Since when its contexts have had the spec after.")

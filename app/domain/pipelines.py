@@ -20,6 +20,8 @@ MAX_PHASES = 50
 MAX_PHASE_RULES = 50
 MAX_BAKE_TIME = timedelta(days=90)
 MAX_APPROVALS = 20
+MIN_REMIND_EVERY = timedelta(minutes=1)
+MAX_REMIND_EVERY = timedelta(days=30)
 MAX_PIPELINE_BYTES = 256 * 1024
 
 
@@ -31,7 +33,10 @@ class ReleaseRule(Struct, frozen=True):
 
 
 class Phase(Struct, frozen=True):
-    """One step of a pipeline: whom it releases to (rules, OR), who must agree first, and how long it bakes."""
+    """One step of a pipeline: whom it releases to (rules, OR), who must agree first, and how long it bakes.
+
+    While its review is not given, reviewers are reminded after each `remind_every`; None reminds nobody.
+    """
 
     id: str
     name: str
@@ -39,6 +44,7 @@ class Phase(Struct, frozen=True):
     bake_time: timedelta = timedelta(0)
     required_approvals: int = 0
     prevent_self_approval: bool = False
+    remind_every: timedelta | None = None
 
 
 class Pipeline(Struct, frozen=True):
@@ -88,3 +94,10 @@ def _phase_problems(phase: Phase, environments: Sequence[str], path: tuple[str, 
         yield FieldProblem((*path, "bakeTime"), f"Use a bake time of at most {MAX_BAKE_TIME.days} days.")
     if not 0 <= phase.required_approvals <= MAX_APPROVALS:
         yield FieldProblem((*path, "requiredApprovals"), f"Ask for 0 to {MAX_APPROVALS} approvals.")
+    if phase.remind_every is not None:
+        if not MIN_REMIND_EVERY <= phase.remind_every <= MAX_REMIND_EVERY:
+            yield FieldProblem((*path, "remindEvery"), "Remind every 1 minute (PT1M) to 30 days (P30D).")
+        if phase.required_approvals == 0:
+            yield FieldProblem(
+                (*path, "remindEvery"), "The phase asks for no review, so there is nothing to remind of."
+            )

@@ -87,6 +87,7 @@ class ReleasePhase(Struct, frozen=True, weakref=True):  # which what is shown of
     bake_time: timedelta
     required_approvals: int
     prevent_self_approval: bool
+    remind_every: timedelta | None = None
     status: PhaseStatus = PhaseStatus.NOT_RELEASED
     approvals: tuple[Approval, ...] = ()
     review_bypassed: bool = False

@@ -353,4 +353,5 @@ def _copied(phase: Phase, index: int) -> ReleasePhase:
         bake_time=phase.bake_time,
         required_approvals=phase.required_approvals,
         prevent_self_approval=phase.prevent_self_approval,
+        remind_every=phase.remind_every,
     )

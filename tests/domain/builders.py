@@ -80,15 +80,23 @@ def phase(
     *,
     prevent_self_approval: bool = False,
     environment: str = "production",
+    remind_every: timedelta | None = None,
 ) -> Phase:
     """A phase that bakes for an hour, without review, and releases to the group of its name."""
     rules = (ReleaseRule((environment,), (condition("group", "ANY_OF", name),)),)
-    return Phase(f"pha_{name}", name, rules, bake, approvals, prevent_self_approval)
+    return Phase(f"pha_{name}", name, rules, bake, approvals, prevent_self_approval, remind_every)
 
 
-def review(name: str, approvals: int = 1, bake: timedelta = HOUR, *, prevent_self_approval: bool = False) -> Phase:
+def review(
+    name: str,
+    approvals: int = 1,
+    bake: timedelta = HOUR,
+    *,
+    prevent_self_approval: bool = False,
+    remind_every: timedelta | None = None,
+) -> Phase:
     """A phase that asks for review."""
-    return phase(name, bake, approvals, prevent_self_approval=prevent_self_approval)
+    return phase(name, bake, approvals, prevent_self_approval=prevent_self_approval, remind_every=remind_every)
 
 
 def pipeline(*phases: Phase) -> Pipeline:
