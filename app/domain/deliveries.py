@@ -129,6 +129,11 @@ def dropped(delivery: Delivery, why: str) -> Delivery:
     return _next(delivery, status=DeliveryStatus.DROPPED, due_at=None, last_error=cut(why, _LONGEST_ERROR))
 
 
+def postponed(delivery: Delivery, until: datetime) -> Delivery:
+    """As it is when one before it, which must arrive first, is not tried before then."""
+    return _next(delivery, due_at=until)
+
+
 def resent(delivery: Delivery, now: datetime) -> Delivery:
     """A dead letter that is due again, for a day; any other as it is. Its id stays."""
     if delivery.status is not DeliveryStatus.DEAD:

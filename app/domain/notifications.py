@@ -78,6 +78,15 @@ class Told(Struct, frozen=True):
     revision: int = 0
 
 
+class Watermark(Struct, frozen=True):
+    """How far in time the changes of all releases have been told. What was before `since` is told to nobody."""
+
+    id: str
+    since: datetime
+    until: datetime
+    revision: int = 1
+
+
 class Notification(Struct, frozen=True):
     """A notice as it is kept for the people whom it concerns. `not_for` is the actor who may not give the review."""
 

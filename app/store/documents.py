@@ -131,6 +131,19 @@ INDEXES: Mapping[str, tuple[Index, ...]] = {
         Index(("environment", "page_key")),
         Index(("changed_ms",)),
     ),
+    "channels": (Index(("name_key",), unique=True), Index(("page_key",))),
+    "channel_secrets": (Index(("sealed_ms",)),),
+    "deliveries": (
+        Index(("lane_key",)),
+        Index(("due_ms",)),
+        Index(("channel_id", "due_ms")),
+        Index(("channel_id", "page_key")),
+        Index(("channel_id", "status", "page_key")),
+    ),
+    "notifications": (Index(("page_key",)), Index(("audience", "page_key"))),
+    "read_marks": (Index(("page_key",)),),
+    "told": (Index(("remind_ms",)),),
+    "watermarks": (Index(("until_ms",)),),
     "audit": (Index(("page_key",)), Index(("actor_id", "page_key")), Index(("feature_key", "page_key"))),
 }
 

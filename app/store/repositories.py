@@ -15,13 +15,17 @@ import structlog
 from msgspec import Struct, structs
 
 from app.domain.audit import AuditEntry
+from app.domain.channels import Channel
+from app.domain.deliveries import Delivery
 from app.domain.environments import Environment
 from app.domain.features import Feature, FeatureKind
+from app.domain.notifications import Notification, ReadMark, Told, Watermark
 from app.domain.pipelines import Pipeline
 from app.domain.releases import Release, ReleaseStatus
 from app.domain.sdk_keys import SdkKey
 from app.domain.tokens import Token
 from app.store.documents import Collection, Document, Key, Query, Store
+from app.store.sealing import Sealed
 
 _AT_ONCE = 500
 _REMEMBERED_CHARACTERS = 4 * 1024 * 1024  # of bodies of one kind
@@ -29,7 +33,23 @@ log = structlog.get_logger()
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Value = TypeVar("Value", Environment, Pipeline, Feature, Release, Token, SdkKey, AuditEntry)
+Value = TypeVar(
+    "Value",
+    Environment,
+    Pipeline,
+    Feature,
+    Release,
+    Token,
+    SdkKey,
+    AuditEntry,
+    Channel,
+    Sealed,
+    Delivery,
+    Notification,
+    ReadMark,
+    Told,
+    Watermark,
+)
 
 
 def milliseconds(at: datetime) -> int:
