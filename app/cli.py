@@ -14,6 +14,7 @@ import typer
 
 from app.domain.access import Role
 from app.domain.credentials import MAX_LIFETIME
+from app.domain.notifications import NotificationType
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -152,6 +153,12 @@ sdk_keys = typer.Typer(
 )
 app.add_typer(sdk_keys, name="sdk-key")
 
+channels = typer.Typer(
+    help="Channels, where people are told: made, listed, tried, changed and deleted on the store.",
+    no_args_is_help=True,
+)
+app.add_typer(channels, name="channel")
+
 StoreData = Annotated[
     Path | None, typer.Option("--data", help="The data folder of `slipway dev`, instead of SLIPWAY_STORE_URL.")
 ]
@@ -217,6 +224,61 @@ def revoke_sdk_key(id: Annotated[str, typer.Argument(help="The key's id: sdk_...
     from app.credential_commands import revoke_sdk_key
 
     _on_store(data, lambda url: revoke_sdk_key(url, id))
+
+
+ChannelId = Annotated[str, typer.Argument(help="The channel's id: cha_...")]
+
+
+@channels.command("create")
+def create_channel(
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    target: Annotated[
+        str, typer.Option(envvar="SLIPWAY_CHANNEL_TARGET", help="A webhook's URL with --webhook, or a URL of Apprise.")
+    ],
+    webhook: Annotated[bool, typer.Option("--webhook", help="It is a webhook; its secret is shown once.")] = False,
+    type: Annotated[list[NotificationType] | None, typer.Option(help="Of what; several times; else of all.")] = None,
+    feature: Annotated[list[str] | None, typer.Option(help="Of which features: a key, or a pattern with *.")] = None,
+    pipeline: Annotated[list[str] | None, typer.Option(help="Of releases through which pipeline: pip_...")] = None,
+    data: StoreData = None,
+) -> None:
+    """Make a channel. What it is reached with is kept encrypted, with SLIPWAY_SECRETS_KEY or the folder's key."""
+    from app.channel_commands import create_channel
+    from app.notify.channels import ChannelEdit
+
+    edit = ChannelEdit(types=tuple(type or ()), features=tuple(feature or ()), pipeline_ids=tuple(pipeline or ()))
+    _on_store(data, lambda url: create_channel(url, data, webhook, name, target, edit))
+
+
+@channels.command("list")
+def list_channels(data: StoreData = None) -> None:
+    """List all channels, in the order of creation."""
+    from app.channel_commands import list_channels
+
+    _on_store(data, list_channels)
+
+
+@channels.command("test")
+def try_channel(id: ChannelId, data: StoreData = None) -> None:
+    """Send a test message now."""
+    from app.channel_commands import try_channel
+
+    _on_store(data, lambda url: try_channel(url, data, id))
+
+
+@channels.command("rotate")
+def rotate_channel(id: ChannelId, data: StoreData = None) -> None:
+    """Give a webhook a new secret, shown once; for a day the old one signs too."""
+    from app.channel_commands import rotate_channel
+
+    _on_store(data, lambda url: rotate_channel(url, data, id))
+
+
+@channels.command("delete")
+def delete_channel(id: ChannelId, data: StoreData = None) -> None:
+    """Delete a channel; what was on its way is dropped."""
+    from app.channel_commands import delete_channel
+
+    _on_store(data, lambda url: delete_channel(url, data, id))
 
 
 def _lifetime(days: int | None) -> timedelta | None:

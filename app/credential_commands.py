@@ -23,7 +23,8 @@ _CREDENTIAL = "command line"
 
 
 @asynccontextmanager
-async def _opened(store_url: str) -> AsyncIterator[Store]:
+async def opened(store_url: str) -> AsyncIterator[Store]:
+    """The store of that URL, prepared, to the end of the block."""
     store = open_store(store_url)
     try:
         await store.prepare()
@@ -58,7 +59,7 @@ class _Unheard:
 async def create_token(store_url: str, name: str, role: Role, lifetime: timedelta | None) -> None:
     """Make a token and print its secret, the only time. Raises `Problem` or `StoreUnavailable`."""
     given = {"name": name, "role": role.value, "expiresIn": _written(lifetime)}
-    async with _opened(store_url) as store, _audited(store, "createToken", given):
+    async with opened(store_url) as store, audited(store, "createToken", given):
         token, secret = await _tokens(store).create(name, role, lifetime, ADMINISTRATOR)
     _show_made(token, token.role.value, secret)
 
@@ -66,39 +67,40 @@ async def create_token(store_url: str, name: str, role: Role, lifetime: timedelt
 async def create_sdk_key(store_url: str, name: str, environment: str, lifetime: timedelta | None) -> None:
     """Make an SDK key and print its secret, the only time. Raises `Problem` or `StoreUnavailable`."""
     given = {"name": name, "environment": environment, "expiresIn": _written(lifetime)}
-    async with _opened(store_url) as store, _audited(store, "createSdkKey", given):
+    async with opened(store_url) as store, audited(store, "createSdkKey", given):
         key, secret = await _sdk_keys(store).create(name, environment, lifetime, ADMINISTRATOR)
     _show_made(key, key.environment, secret)
 
 
 async def revoke_token(store_url: str, id: str) -> None:
     """Revoke a token. Raises `NotFound` or `StoreUnavailable`."""
-    async with _opened(store_url) as store, _audited(store, "revokeToken", {"id": id}):
+    async with opened(store_url) as store, audited(store, "revokeToken", {"id": id}):
         token = await _tokens(store).revoke(id, ADMINISTRATOR)
     _show_revoked(token)
 
 
 async def revoke_sdk_key(store_url: str, id: str) -> None:
     """Revoke an SDK key. Raises `NotFound` or `StoreUnavailable`."""
-    async with _opened(store_url) as store, _audited(store, "revokeSdkKey", {"id": id}):
+    async with opened(store_url) as store, audited(store, "revokeSdkKey", {"id": id}):
         key = await _sdk_keys(store).revoke(id, ADMINISTRATOR)
     _show_revoked(key)
 
 
 async def list_tokens(store_url: str) -> None:
     """Print all tokens, the newest first. Raises `StoreUnavailable`."""
-    async with _opened(store_url) as store:
+    async with opened(store_url) as store:
         await _show(Tokens(store).all(), "Role", lambda token: token.role.value)
 
 
 async def list_sdk_keys(store_url: str) -> None:
     """Print all SDK keys, the newest first. Raises `StoreUnavailable`."""
-    async with _opened(store_url) as store:
+    async with opened(store_url) as store:
         await _show(SdkKeys(store).all(), "Environment", lambda key: key.environment)
 
 
 @asynccontextmanager
-async def _audited(store: Store, mutation: str, given: dict[str, str | None]) -> AsyncIterator[None]:
+async def audited(store: Store, mutation: str, given: dict[str, str | None]) -> AsyncIterator[None]:
+    """Have what is done in the block on the audit log, before and after it is done."""
     auditor = Auditor(AuditLog(store), SystemClock())
     entry = await auditor.attempt(mutation, given, ADMINISTRATOR, _CREDENTIAL, None)
     try:

@@ -6,10 +6,12 @@ EmbeddedError
 └── ValkeyFailed     the Valkey server did not come up (embedded.py)
 """
 
+import base64
 import contextlib
 import fcntl
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -102,15 +104,22 @@ class DataFolder:
 
     def admin_token(self) -> str:
         """Return the administrator's token: made the first time, the same from then on."""
-        kept = self.path / "admin-token"
+        return self._kept("admin-token", lambda: TOKEN_PREFIX + secrets.token_urlsafe(32))
+
+    def secrets_key(self) -> str:
+        """Return the key that channels' secrets are sealed with: made the first time, the same from then on."""
+        return self._kept("secrets-key", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+
+    def _kept(self, name: str, make: Callable[[], str]) -> str:
+        kept = self.path / name
         with contextlib.suppress(FileNotFoundError):
             kept.chmod(0o600)
-            if token := kept.read_text(encoding="ascii").strip():
-                return token
-        token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-        draft = kept.with_suffix(".new")  # renamed when whole: a crash leaves no half token
+            if secret := kept.read_text(encoding="ascii").strip():
+                return secret
+        secret = make()
+        draft = kept.with_suffix(".new")  # renamed when whole: a crash leaves no half secret
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:
-            out.write(token + "\n")
+            out.write(secret + "\n")
         draft.rename(kept)
-        return token
+        return secret

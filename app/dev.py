@@ -38,6 +38,8 @@ async def run(host: str, port: int, data: Path, demo: bool, log_level: str) -> N
                 redis_url=valkey.url,
                 admin_token=SecretStr(token),
                 log_level=log_level,
+                public_url=os.environ.get("SLIPWAY_PUBLIC_URL") or url,
+                secrets_key=os.environ.get("SLIPWAY_SECRETS_KEY") or folder.secrets_key(),
             )
             async with open_services(settings) as services:
                 await services.store.prepare()

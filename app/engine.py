@@ -22,7 +22,7 @@ from app.domain.releases import Release, SpecChange
 from app.domain.transitions import Decision, act, settle, start
 from app.store.documents import StoreUnavailable
 from app.store.repositories import Releases
-from app.timers import BakeTimers
+from app.timers import BakeTimers, NotifyPrompts
 
 log = structlog.get_logger()
 
@@ -69,10 +69,17 @@ class Engine:
     """Starts releases and changes them. Nothing else writes one."""
 
     def __init__(
-        self, releases: Releases, timers: BakeTimers, announcer: Announcer, claims: Claims, clock: Clock
+        self,
+        releases: Releases,
+        timers: BakeTimers,
+        prompts: NotifyPrompts,
+        announcer: Announcer,
+        claims: Claims,
+        clock: Clock,
     ) -> None:
         self._releases = releases
         self._timers = timers
+        self._prompts = prompts
         self._announcer = announcer
         self._claims = claims
         self._clock = clock
@@ -278,7 +285,11 @@ class Engine:
                     by=event.actor.id,
                 )
         changed = [release for release, _ in changes]
-        await asyncio.gather(self._announcer.announce(*changed), self._timers.set(*changed, instead_of=instead_of))
+        await asyncio.gather(
+            self._announcer.announce(*changed),
+            self._timers.set(*changed, instead_of=instead_of),
+            self._prompts.tell(),
+        )
 
 
 def _next_revision(stored: Release, changed: Release) -> Release:

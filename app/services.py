@@ -12,13 +12,30 @@ from app.catalog import Catalog
 from app.claims import Claims
 from app.engine import Clock, Engine, SystemClock
 from app.live import Hub
+from app.notify.channels import ChannelRegister
+from app.notify.chats import Chats
+from app.notify.courier import Courier
+from app.notify.feed import Feed
+from app.notify.targets import Targets
+from app.notify.telling import Teller
+from app.notify.webhooks import Webhooks
 from app.sdk_keys import SdkKeyRegister
 from app.settings import Settings
 from app.store import open_store
 from app.store.access import AuditLog, SdkKeys, Tokens
 from app.store.documents import Store
+from app.store.notifications import (
+    Channels,
+    Deliveries,
+    Notifications,
+    ReadMarks,
+    Secrets,
+    ToldReleases,
+    Watermarks,
+)
 from app.store.repositories import Environments, Features, Pipelines, Releases
-from app.timers import BakeTimers
+from app.store.sealing import Sealer
+from app.timers import BakeTimers, NotifyPrompts
 from app.timers import connect as connect_timers
 from app.tokens import TokenRegister
 
@@ -44,6 +61,15 @@ class Services:
     sdk_key_list: SdkKeys
     auditor: Auditor
     audit_log: AuditLog
+    prompts: NotifyPrompts
+    teller: Teller
+    courier: Courier
+    channels: ChannelRegister
+    channel_list: Channels
+    deliveries: Deliveries
+    notifications: Notifications
+    read_marks: ReadMarks
+    feed: Feed
 
 
 @asynccontextmanager
@@ -63,9 +89,39 @@ async def open_services(settings: Settings, clock: Clock | None = None) -> Async
         environments, pipelines = Environments(store), Pipelines(store)
         features, releases = Features(store), Releases(store)
         hub = Hub(releases, redis, settings.poll_seconds)
-        engine = Engine(releases, BakeTimers(timers_redis), hub, Claims(redis), clock)
+        prompts = NotifyPrompts(timers_redis)
+        engine = Engine(releases, BakeTimers(timers_redis), prompts, hub, Claims(redis), clock)
         catalog = Catalog(environments, pipelines, features, releases, engine, hub, clock)
         token_list, sdk_key_list, audit_log = Tokens(store), SdkKeys(store), AuditLog(store)
+        channel_list, deliveries = Channels(store), Deliveries(store)
+        notifications, read_marks = Notifications(store), ReadMarks(store)
+        secrets = Secrets(store, Sealer(tuple(key.get_secret_value() for key in settings.secrets_key)))
+        targets = Targets(settings.allowed_targets)
+        webhooks = Webhooks(targets, settings.delivery_seconds)
+        stack.push_async_callback(webhooks.aclose)
+        teller = Teller(
+            releases,
+            channel_list,
+            deliveries,
+            notifications,
+            ToldReleases(store),
+            Watermarks(store),
+            hub,
+            clock,
+            settings.public_url,
+            lambda: engine.is_draining,
+        )
+        courier = Courier(
+            channel_list,
+            secrets,
+            deliveries,
+            releases,
+            webhooks,
+            Chats(targets, settings.delivery_seconds),
+            clock,
+            settings.public_url,
+            settings.delivery_seconds,
+        )
         yield Services(
             settings=settings,
             clock=clock,
@@ -84,4 +140,13 @@ async def open_services(settings: Settings, clock: Clock | None = None) -> Async
             sdk_key_list=sdk_key_list,
             auditor=Auditor(audit_log, clock),
             audit_log=audit_log,
+            prompts=prompts,
+            teller=teller,
+            courier=courier,
+            channels=ChannelRegister(channel_list, secrets, deliveries, pipelines, courier, prompts, clock),
+            channel_list=channel_list,
+            deliveries=deliveries,
+            notifications=notifications,
+            read_marks=read_marks,
+            feed=Feed(notifications, hub, clock, settings.poll_seconds),
         )

@@ -3,13 +3,15 @@
 import json
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.access import Role
+from app.store.sealing import Sealer
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _ORIGIN = re.compile(r"https?://[^/\s,]+/?", re.IGNORECASE)
@@ -52,6 +54,22 @@ class Settings(BaseSettings):
         default_factory=default_graphiql_dir, description="The folder that `slipway graphiql` put GraphiQL's files into"
     )
 
+    public_url: Annotated[str, StringConstraints(pattern="^https?://.")] = Field(
+        default="http://localhost:8000",
+        description="Where people reach this Slipway: what links in messages begin with",
+    )
+    secrets_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="The key that channels' secrets are kept with, 32 bytes in base64 (openssl rand -base64 32); to "
+        "change it, the new one and after a comma the old one",
+    )
+    allowed_targets: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Private addresses and networks that channels may reach, by commas: 10.1.0.0/16,127.0.0.1",
+    )
+    delivery_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
+        default=10, description="Seconds that one attempt to reach a channel may take"
+    )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins whose pages may call the API, separated by commas: https://ops.example.com"
     )
@@ -112,6 +130,27 @@ class Settings(BaseSettings):
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin!r} is not an origin such as https://ops.example.com")
         return origins
+
+    @field_validator("secrets_key", mode="before")
+    @classmethod
+    def _keys(cls, given: object) -> object:
+        keys = tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+        try:
+            Sealer(tuple(key if isinstance(key, str) else key.get_secret_value() for key in cast(Any, keys)))
+        except ValueError:
+            raise ValueError("it is not 32 bytes in base64") from None
+        return keys
+
+    @field_validator("allowed_targets", mode="before")
+    @classmethod
+    def _networks(cls, given: object) -> object:
+        parts = tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+        for part in cast(tuple[str, ...], parts):
+            try:
+                ip_network(part)
+            except ValueError as error:
+                raise ValueError(str(error)) from None
+        return parts
 
     @field_validator("oidc_roles", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Bake timers on arq: a deferred job for each deadline. The truth is the release's own deadline; a job only prompts.
+"""Bake timers on arq, and prompts to notify. The truth is the release's own deadline; a deferred job only prompts.
 
 Jobs are written in arq's own format, many in one round trip: its `enqueue_job` takes three for each, to refuse an id
 that is queued already, and ours may be set again, since the same timer always has the same job.
@@ -25,6 +25,9 @@ log = structlog.get_logger()
 
 QUEUE = "slipway:timers"
 END_BAKE = "end_bake"
+NOTIFY_QUEUE = "slipway:notifications"
+TELL = "tell"
+DELIVER = "deliver"
 # arq's default is pickle: whoever writes to Redis could run code here. A failed job's exception is written as its text.
 SERIALIZERS: dict[str, Any] = {
     "job_serializer": msgspec.msgpack.Encoder(enc_hook=repr).encode,
@@ -33,6 +36,7 @@ SERIALIZERS: dict[str, Any] = {
 _SOCKET_SECONDS = 2.0
 _PATIENCE_SECONDS = 1.0
 _LINGER_MS = 60_000
+_TELL_EVERY_MS = 100
 
 
 def connect(redis_url: str) -> ArqRedis:
@@ -88,6 +92,42 @@ class BakeTimers:
                 # Not deleted: a worker that has just taken it reads it yet.
                 pipe.pexpire(job_key_prefix + id, _LINGER_MS)
             await pipe.execute()
+
+
+class NotifyPrompts:
+    """Prompts to tell of what has changed, and to deliver. Never fails: what no job prompts, the next sweep finds."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis = redis
+        self._patience = Patience(_PATIENCE_SECONDS)
+        self._asked = 0
+
+    async def tell(self) -> None:
+        """Have somebody look at what has changed: within a tenth of a second, once for all that changes in it."""
+        moment = timestamp_ms() // _TELL_EVERY_MS + 1
+        if moment != self._asked:
+            self._asked = moment
+            await self._prompt({f"{TELL}:{moment}": (TELL, (), moment * _TELL_EVERY_MS)})
+
+    async def deliver(self, channel_ids: Sequence[str]) -> None:
+        """Have somebody deliver what is due to channels. A channel that somebody delivers to is left to them."""
+        now = timestamp_ms()
+        await self._prompt({f"{DELIVER}:{id}": (DELIVER, (id,), now) for id in channel_ids})
+
+    async def _prompt(self, jobs: dict[str, tuple[str, tuple[str, ...], int]]) -> None:
+        if not jobs:
+            return
+        try:
+            async with self._patience.limit(), self._redis.pipeline(transaction=True) as pipe:
+                for id, (name, arguments, _) in jobs.items():
+                    job = serialize_job(
+                        name, arguments, {}, None, timestamp_ms(), serializer=self._redis.job_serializer
+                    )
+                    pipe.psetex(job_key_prefix + id, expires_extra_ms, job)
+                pipe.zadd(NOTIFY_QUEUE, {id: score for id, (_, _, score) in jobs.items()})
+                await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.debug("notification not prompted, the sweep will find it", error=str(error) or type(error).__name__)
 
 
 def _job_id(release: Release) -> str:

@@ -1,4 +1,6 @@
-"""The arq worker: the bake job and the sweep.
+"""The arq workers: the bake job and the sweep, and beside them what tells people and delivers.
+
+The two have a queue each and jobs of their own, so that a channel which hangs never keeps a bake waiting.
 
 Of bakes that end together one job settles all that are due, and takes the jobs of the others out of the queue.
 
@@ -9,7 +11,7 @@ by starting another one.
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -19,17 +21,20 @@ from arq.typing import WorkerCoroutine
 from arq.worker import func
 from redis.exceptions import RedisError
 
+from app.domain.channels import MAX_CHANNELS
 from app.engine import Contention
 from app.logs import configure_logs
 from app.services import Services, open_services
 from app.settings import Settings
 from app.store.documents import StoreUnavailable
-from app.timers import END_BAKE, QUEUE, SERIALIZERS, connect
+from app.timers import DELIVER, END_BAKE, NOTIFY_QUEUE, QUEUE, SERIALIZERS, TELL, connect
 from app.worker_health import HEALTH_KEY
 
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.05
+_NOTIFY_POLL_SECONDS = 0.1
+_WIDE_EVERY = 15
 _HEALTH_SECONDS = 5
 _JOB_SECONDS = 60
 _DRAIN_SECONDS = 50
@@ -75,6 +80,69 @@ async def _draining(context: dict[Any, Any]) -> AsyncIterator[None]:
             worker.allow_pick_jobs = True
 
 
+async def tell(context: dict[Any, Any]) -> None:
+    """The job of what has changed: write down who is to be told, and prompt the deliveries."""
+    services: Services = context["services"]
+    try:
+        await services.prompts.deliver(sorted(await services.teller.tell()))
+    except StoreUnavailable as error:
+        log.warning("changes not told, the sweep will tell of them", error=str(error))
+
+
+async def deliver(context: dict[Any, Any], channel_id: str) -> None:
+    """The job of one channel: attempt all that is due to it."""
+    try:
+        await context["services"].courier.deliver(channel_id)
+    except StoreUnavailable as error:
+        log.warning("notifications not delivered, the sweep will deliver them", channel=channel_id, error=str(error))
+
+
+async def notify_sweep(context: dict[Any, Any]) -> None:
+    """Tell of what no job told of, and prompt the deliveries that are due: retries, and what was lost."""
+    services: Services = context["services"]
+    context["sweeps"] = context.get("sweeps", 0) + 1
+    try:
+        await services.teller.tell(wide=context["sweeps"] % _WIDE_EVERY == 0)
+        await services.prompts.deliver(await services.courier.due_channels())
+    except StoreUnavailable as error:
+        log.warning("notifications put off", error=str(error))
+
+
+def make_notifier(services: Services, *, burst: bool = False) -> Worker:
+    """An arq worker that tells and delivers; otherwise like `make_worker`. A job for each channel, at most 100."""
+    every = round(services.settings.sweep_seconds)
+    return Worker(
+        functions=[
+            func(cast(WorkerCoroutine, tell), name=TELL, max_tries=1),
+            func(cast(WorkerCoroutine, deliver), name=DELIVER, max_tries=1),
+        ],
+        cron_jobs=[
+            cron(
+                cast(WorkerCoroutine, notify_sweep),
+                second=set(range(0, 60, every)),
+                run_at_startup=True,
+                max_tries=1,
+                keep_result=0,
+                timeout=_JOB_SECONDS,
+            )
+        ]
+        if not burst
+        else None,
+        redis_pool=connect(services.settings.redis_url),
+        queue_name=NOTIFY_QUEUE,
+        ctx={"services": services},
+        burst=burst,
+        poll_delay=_NOTIFY_POLL_SECONDS,
+        keep_result=0,
+        max_jobs=2 * MAX_CHANNELS,
+        job_timeout=_JOB_SECONDS,
+        health_check_interval=_JOB_SECONDS,
+        log_results=False,
+        handle_signals=False,
+        **SERIALIZERS,
+    )
+
+
 def make_worker(services: Services, *, burst: bool = False) -> Worker:
     """An arq worker with Redis connections of its own; `close` ends it. In burst mode it only empties the queue."""
     every = round(services.settings.sweep_seconds)
@@ -114,10 +182,28 @@ def make_worker(services: Services, *, burst: bool = False) -> Worker:
 
 async def run(services: Services) -> None:
     """Work until cancelled; whenever Redis drops, start again with backoff."""
+    works = [
+        asyncio.create_task(_supervise(services, make_worker, services.engine.settle_due)),
+        asyncio.create_task(_supervise(services, make_notifier, lambda: _notify_without_jobs(services))),
+    ]
+    try:
+        await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for work in works:
+            work.cancel()
+        ends = await asyncio.gather(*works, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
+
+
+async def _supervise(
+    services: Services, make: Callable[[Services], Worker], begin: Callable[[], Awaitable[object]]
+) -> None:
     failures = 0
     while True:
-        worker = make_worker(services)
-        working = asyncio.create_task(_work(services, worker))
+        worker = make(services)
+        working = asyncio.create_task(_work(services, worker, begin))
         try:
             # Not awaited itself: redis-py sometimes swallows a cancellation (asyncio.wait_for on Python 3.11).
             await asyncio.wait({working})
@@ -130,11 +216,16 @@ async def run(services: Services) -> None:
         await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
 
 
-async def _work(services: Services, worker: Worker) -> None:
+async def _work(services: Services, worker: Worker, begin: Callable[[], Awaitable[object]]) -> None:
     await services.store.prepare()  # a worker may be the first to start
-    # Whatever Redis does, what is due by now is settled.
-    await services.engine.settle_due()
+    # Whatever Redis does, what is due by now is settled, and told.
+    await begin()
     await worker.async_run()
+
+
+async def _notify_without_jobs(services: Services) -> None:
+    await services.teller.tell()
+    await asyncio.gather(*(services.courier.deliver(id) for id in await services.courier.due_channels()))
 
 
 async def close(worker: Worker, *working: asyncio.Task[None]) -> None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from pymongo import MongoClient
 from redis.asyncio import Redis
@@ -38,6 +39,9 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+SECRETS_KEY = Fernet.generate_key().decode()
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +142,10 @@ def settings(store_url: str, redis_url: str) -> Settings:
         admin_token=SecretStr("x" * 20),
         poll_seconds=60,
         requests_per_minute=0,
+        secrets_key=SECRETS_KEY,
+        allowed_targets=("127.0.0.1",),
+        delivery_seconds=1,
+        public_url="https://slipway.example",
     )
 
 

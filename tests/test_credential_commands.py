@@ -98,6 +98,36 @@ async def test_an_sdk_key_is_made_listed_and_revoked(services: Services, run: Ru
     assert secret not in str(entries)
 
 
+async def test_a_channel_is_made_listed_and_deleted(services: Services, run: Run) -> None:
+    """Its secret is printed once and what it is reached with never; all of it is on the audit log."""
+    key = services.settings.secrets_key[0].get_secret_value()
+    target = "https://hooks.example/T0/very-secret"
+    refused = run("channel", "create", "Ops", "--webhook", "--target", target)
+    assert (refused.returncode, "SLIPWAY_SECRETS_KEY" in refused.stderr) == (2, True)
+    wanted = ("--type", "REVIEW_REQUESTED", "--feature", "checkout-*")
+    made = run("channel", "create", "Ops", "--webhook", "--target", target, *wanted, SLIPWAY_SECRETS_KEY=key)
+    assert made.returncode == 0, made.stderr
+    id = made.stdout.split()[0]
+    (channel,) = await services.channel_list.all()
+    assert (channel.id, channel.address, channel.features) == (id, "https://hooks.example/…", ("checkout-*",))
+    assert made.stdout.split()[-1].startswith("whsec_")
+    assert run("channel", "list").stdout.splitlines()[1].split() == [
+        id,
+        "webhook",
+        "enabled",
+        "https://hooks.example/…",
+        "Ops",
+    ]
+    assert run("channel", "delete", id, SLIPWAY_SECRETS_KEY=key).stdout == f"{id} is deleted.\n"
+    entries = (await services.audit_log.page(AuditFilter(), 10, None)).values
+    assert [(entry.mutation, entry.outcome.value) for entry in entries] == [
+        ("deleteChannel", "DONE"),
+        ("createChannel", "DONE"),
+        ("createChannel", "REFUSED"),
+    ]
+    assert "very-secret" not in str(entries)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

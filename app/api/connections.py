@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import Annotated, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 import strawberry
 from msgspec import Struct
@@ -16,6 +16,7 @@ First: TypeAlias = Annotated[int | None, strawberry.argument(description=f"How m
 After: TypeAlias = Annotated[str | None, strawberry.argument(description="The cursor after which the page begins.")]
 
 Value = TypeVar("Value")
+T = TypeVar("T")
 
 
 @strawberry.type(description="Where a page lies among all pages.")
@@ -86,3 +87,8 @@ def connection(
             end_cursor=edges[-1].cursor if edges else None,
         ),
     )
+
+
+def with_nodes(shown: Connection[Value], nodes: list[T]) -> Connection[Any]:
+    """The same page with what is shown in the place of its values."""
+    return Connection([Edge(node, edge.cursor) for node, edge in zip(nodes, shown.edges, strict=True)], shown.page_info)

@@ -6,9 +6,12 @@ import strawberry
 
 from app.domain.access import ActorKind, Role
 from app.domain.audit import Outcome
+from app.domain.channels import ChannelKind
+from app.domain.deliveries import DeliveryStatus
 from app.domain.explanation import DecidingSpec, RuleOutcome
 from app.domain.exposure import Share
 from app.domain.features import FeatureKind
+from app.domain.notifications import NotificationType
 from app.domain.releases import PhaseStatus, ReleaseAction, ReleaseEventType, ReleaseStatus
 from app.domain.targeting import ConditionOperator
 
@@ -162,5 +165,39 @@ _described(
         "NO_TARGETING_KEY": "It gives its value to a percentage, and the context names no unit.",
         "NOT_IN_PERCENTAGE": "The unit is not within its pass percentage.",
         "NOT_REACHED": "A rule before it decided.",
+    },
+)
+_described(
+    ChannelKind,
+    "How a channel is spoken to.",
+    {
+        "APPRISE": "By a URL of Apprise: Slack, Microsoft Teams, e-mail and many more.",
+        "WEBHOOK": "By a webhook that is signed as Standard Webhooks says.",
+    },
+)
+_described(
+    NotificationType,
+    "What people are told of.",
+    {
+        "RELEASE_STARTED": "A release began.",
+        "REVIEW_REQUESTED": "A phase's turn came and it waits for approval.",
+        "REVIEW_OVERDUE": "It has waited for another of the phase's intervals, `remindEvery`.",
+        "RELEASE_PAUSED": "The bake timer was stopped.",
+        "BAKE_ENDED": "A phase has baked to its end.",
+        "PHASE_SKIPPED": "A phase was left early or passed over.",
+        "FULLY_ROLLED_OUT": "All that remained was skipped.",
+        "RELEASE_COMPLETED": "Everyone gets the spec after.",
+        "RELEASE_ABORTED": "Everyone gets the spec before again.",
+    },
+)
+_described(
+    DeliveryStatus,
+    "Where a delivery stands.",
+    {
+        "PENDING": "It was not attempted yet, or waits behind another of its release.",
+        "RETRYING": "An attempt failed; the next one comes by itself, for a day.",
+        "SENT": "The receiver has it.",
+        "DEAD": "It was given up; `resendDelivery` sends it again.",
+        "DROPPED": "It was of no use any more: the review was given, or the channel disabled or deleted.",
     },
 )

@@ -19,6 +19,10 @@ from app.domain.releases import ReleaseAction, ReleaseStatus
 from app.domain.targeting import Condition, ConditionOperator
 from app.store.repositories import ReleaseFilter as Filter
 
+SECRET = "secret"  # noqa: S105
+"""Of a field's metadata: that what is given must be on no record."""
+_KEPT_SECRET = "(kept secret)"  # noqa: S105
+
 
 @strawberry.input(description="One comparison of an attribute of the context with values.")
 class ConditionInput:
@@ -267,7 +271,11 @@ def plain_input(value: Any) -> Any:
     if isinstance(value, timedelta | datetime):
         return str(value)
     if is_dataclass(value):
-        fields = {field.name: getattr(value, field.name) for field in dataclass_fields(value)}
+        fields = {
+            field.name: _KEPT_SECRET if field.metadata.get(SECRET) and given else given
+            for field in dataclass_fields(value)
+            for given in (getattr(value, field.name),)
+        }
         given = {name: value for name, value in fields.items() if value is not None and value is not strawberry.UNSET}
         return {to_camel_case(name): plain_input(value) for name, value in given.items()}
     if isinstance(value, dict):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
-from functools import wraps
-from typing import Annotated, Any, ParamSpec, cast
+from typing import Annotated, Any
 
 import strawberry
 
 from app.api import administration, inputs
+from app.api.audited import mutation
+from app.api.channels import ChannelMutations
 from app.api.context import Info
 from app.api.fields import argument
-from app.api.problems import shown
+from app.api.notifications import NotificationMutations
 from app.api.results import (
     AttachPipelineResult,
     CreateFeatureResult,
@@ -40,86 +38,8 @@ from app.api.results import (
     UpdatePipelineResult,
 )
 from app.api.types import recorded
-from app.domain import problems
-from app.domain.audit import Outcome
 from app.domain.commands import Command
 from app.domain.releases import ReleaseAction
-from app.store.documents import StoreUnavailable
-
-P = ParamSpec("P")
-
-
-def _mutation(result: object, description: str) -> Callable[[Callable[P, Awaitable[object]]], Any]:
-    """A mutation, on the audit log before it is carried out, that answers with a payload or the problem that it met."""
-
-    def declare(resolver: Callable[P, Awaitable[object]]) -> Any:
-        @wraps(resolver)
-        async def answered(*args: P.args, **kwargs: P.kwargs) -> object:
-            info = cast(Info, kwargs["info"])
-            given = kwargs.get("given") or {name: value for name, value in kwargs.items() if name != "info"}
-            # A caller who leaves, or whose time is over, cuts nothing off in the middle: it is done to its end.
-            task = asyncio.create_task(_audited(resolver(*args, **kwargs), info, given))
-            _under_way.add(task)
-            task.add_done_callback(_over)
-            return await asyncio.shield(task)
-
-        return strawberry.mutation(answered, graphql_type=result, description=description)
-
-    return declare
-
-
-_under_way: set[asyncio.Task[object]] = set()
-
-
-def _over(task: asyncio.Task[object]) -> None:
-    _under_way.discard(task)
-    if not task.cancelled():
-        task.exception()  # or asyncio would complain of it when nobody waits any more
-
-
-async def _audited(change: Awaitable[object], info: Info, given: object) -> object:
-    session = info.context.caller_session
-    auditor = info.context.services.auditor
-    try:
-        entry = await auditor.attempt(
-            info.field_name, inputs.plain_input(given), session.principal, session.credential, info.context.address
-        )
-    except BaseException:
-        cast(Coroutine[Any, Any, object], change).close()  # it is not carried out
-        raise
-    try:
-        answer = await change
-    except problems.Problem as problem:
-        kind = type(problem).__name__
-        about = _about(problem) or await _named(info, given)
-        await auditor.conclude(entry, Outcome.REFUSED, problem=kind, message=problem.message, **about)
-        return shown(problem)
-    except BaseException:
-        await auditor.conclude(entry, Outcome.FAILED)
-        raise
-    await auditor.conclude(entry, Outcome.DONE, **_about(answer))
-    return answer
-
-
-async def _named(info: Info, given: object) -> dict[str, str]:
-    """Which feature and which release an input names, for a refusal that tells of neither."""
-    release_id = getattr(given, "release_id", None)
-    if release_id is None:
-        key = getattr(given, "key", None) or getattr(given, "feature_key", None)
-        return {} if key is None else {"feature_key": key}
-    with contextlib.suppress(StoreUnavailable):
-        if release := await info.context.services.releases.get(release_id):
-            return {"feature_key": release.feature_key, "release_id": release.id}
-    return {}
-
-
-def _about(answer: object) -> dict[str, str]:
-    """Which feature and which release an answer or a problem is about."""
-    release = getattr(answer, "release", None)
-    if release is not None:
-        return {"feature_key": release.feature_key, "release_id": release.id}
-    feature = getattr(answer, "feature", None)
-    return {} if feature is None else {"feature_key": feature.key}
 
 
 def _input(description: str) -> Any:
@@ -132,10 +52,10 @@ async def _act(info: Info, release_id: str, command: Command) -> ReleaseActionPa
 
 
 @strawberry.type(description="What changes something. Each answers with its payload or the problem that it met.")
-class Mutation:
+class Mutation(ChannelMutations, NotificationMutations):
     """The mutations."""
 
-    @_mutation(SaveEnvironmentResult, "Create an environment, or change it. Needs ADMIN.")
+    @mutation(SaveEnvironmentResult, "Create an environment, or change it. Needs ADMIN.")
     async def save_environment(
         self, info: Info, given: Annotated[inputs.SaveEnvironmentInput, _input("The environment.")]
     ) -> EnvironmentPayload:
@@ -145,7 +65,7 @@ class Mutation:
             environment=await catalog.save_environment(given.name, given.pipeline_required, caller)
         )
 
-    @_mutation(CreatePipelineResult, "Create a pipeline. Needs OPERATOR.")
+    @mutation(CreatePipelineResult, "Create a pipeline. Needs OPERATOR.")
     async def create_pipeline(
         self, info: Info, given: Annotated[inputs.CreatePipelineInput, _input("The pipeline.")]
     ) -> PipelinePayload:
@@ -154,7 +74,7 @@ class Mutation:
         phases = tuple(phase.draft() for phase in given.phases)
         return PipelinePayload(pipeline=await catalog.create_pipeline(given.name, given.description, phases, caller))
 
-    @_mutation(UpdatePipelineResult, "Edit a pipeline that no release goes through. Needs OPERATOR.")
+    @mutation(UpdatePipelineResult, "Edit a pipeline that no release goes through. Needs OPERATOR.")
     async def update_pipeline(
         self, info: Info, given: Annotated[inputs.UpdatePipelineInput, _input("The edit.")]
     ) -> PipelinePayload:
@@ -162,7 +82,7 @@ class Mutation:
         catalog, caller = info.context.services.catalog, info.context.caller
         return PipelinePayload(pipeline=await catalog.update_pipeline(given.id, given.edit(), caller))
 
-    @_mutation(DuplicatePipelineResult, "Create a pipeline like another, which may be in use. Needs OPERATOR.")
+    @mutation(DuplicatePipelineResult, "Create a pipeline like another, which may be in use. Needs OPERATOR.")
     async def duplicate_pipeline(
         self,
         info: Info,
@@ -173,7 +93,7 @@ class Mutation:
         catalog, caller = info.context.services.catalog, info.context.caller
         return PipelinePayload(pipeline=await catalog.duplicate_pipeline(id, name, caller))
 
-    @_mutation(
+    @mutation(
         DeletePipelineResult,
         "Delete a pipeline that no release goes through. Features attached to it take no change until another is "
         "attached or they are detached. Needs OPERATOR.",
@@ -185,7 +105,7 @@ class Mutation:
         await info.context.services.catalog.delete_pipeline(id, info.context.caller)
         return DeletePipelinePayload(id=id)
 
-    @_mutation(CreateFeatureResult, "Create a feature; its spec is in force at once. Needs OPERATOR.")
+    @mutation(CreateFeatureResult, "Create a feature; its spec is in force at once. Needs OPERATOR.")
     async def create_feature(
         self, info: Info, given: Annotated[inputs.CreateFeatureInput, _input("The feature.")]
     ) -> FeaturePayload:
@@ -196,7 +116,7 @@ class Mutation:
         )
         return FeaturePayload(feature=feature)
 
-    @_mutation(AttachPipelineResult, "Attach a pipeline to a feature in the place of any other. Needs OPERATOR.")
+    @mutation(AttachPipelineResult, "Attach a pipeline to a feature in the place of any other. Needs OPERATOR.")
     async def attach_pipeline(
         self, info: Info, given: Annotated[inputs.AttachPipelineInput, _input("The feature and the pipeline.")]
     ) -> FeaturePayload:
@@ -204,7 +124,7 @@ class Mutation:
         catalog, caller = info.context.services.catalog, info.context.caller
         return FeaturePayload(feature=await catalog.attach_pipeline(given.feature_key, given.pipeline_id, caller))
 
-    @_mutation(
+    @mutation(
         UpdateFeatureResult,
         "Triggers a release when a pipeline is attached and the change touches an environment that requires one. "
         "Any other change is a release too, completed at once. Needs OPERATOR.",
@@ -218,49 +138,49 @@ class Mutation:
         )
         return UpdateFeaturePayload(feature=feature, release=release)
 
-    @_mutation(ReleaseActionResult, "Approve the phase that waits for review. Needs APPROVER.")
+    @mutation(ReleaseActionResult, "Approve the phase that waits for review. Needs APPROVER.")
     async def approve_phase(
         self, info: Info, given: Annotated[inputs.PhaseActionInput, _input("The phase.")]
     ) -> ReleaseActionPayload:
         """See `domain.transitions`."""
         return await _act(info, given.release_id, given.command(ReleaseAction.APPROVE))
 
-    @_mutation(ReleaseActionResult, "Stop the bake timer of the phase; the phase stays released. Needs OPERATOR.")
+    @mutation(ReleaseActionResult, "Stop the bake timer of the phase; the phase stays released. Needs OPERATOR.")
     async def pause_release(
         self, info: Info, given: Annotated[inputs.PhaseActionInput, _input("The phase.")]
     ) -> ReleaseActionPayload:
         """See `domain.transitions`."""
         return await _act(info, given.release_id, given.command(ReleaseAction.PAUSE))
 
-    @_mutation(ReleaseActionResult, "Let the bake timer of the phase go on with what remained. Needs OPERATOR.")
+    @mutation(ReleaseActionResult, "Let the bake timer of the phase go on with what remained. Needs OPERATOR.")
     async def unpause_release(
         self, info: Info, given: Annotated[inputs.PhaseActionInput, _input("The phase.")]
     ) -> ReleaseActionPayload:
         """See `domain.transitions`."""
         return await _act(info, given.release_id, given.command(ReleaseAction.UNPAUSE))
 
-    @_mutation(ReleaseActionResult, "Leave the phase and give the next its turn. Needs OPERATOR.")
+    @mutation(ReleaseActionResult, "Leave the phase and give the next its turn. Needs OPERATOR.")
     async def skip_phase(
         self, info: Info, given: Annotated[inputs.PhaseActionInput, _input("The phase.")]
     ) -> ReleaseActionPayload:
         """See `domain.transitions`."""
         return await _act(info, given.release_id, given.command(ReleaseAction.SKIP))
 
-    @_mutation(ReleaseActionResult, "Give everyone the spec before, at once and for good. Needs OPERATOR.")
+    @mutation(ReleaseActionResult, "Give everyone the spec before, at once and for good. Needs OPERATOR.")
     async def abort_release(
         self, info: Info, given: Annotated[inputs.ReleaseActionInput, _input("The release.")]
     ) -> ReleaseActionPayload:
         """See `domain.transitions`."""
         return await _act(info, given.release_id, given.command(ReleaseAction.ABORT))
 
-    @_mutation(ReleaseActionResult, "Give everyone the spec after, at once. Needs OPERATOR.")
+    @mutation(ReleaseActionResult, "Give everyone the spec after, at once. Needs OPERATOR.")
     async def full_roll_out(
         self, info: Info, given: Annotated[inputs.ReleaseActionInput, _input("The release.")]
     ) -> ReleaseActionPayload:
         """See `domain.transitions`."""
         return await _act(info, given.release_id, given.command(ReleaseAction.FULL_ROLL_OUT))
 
-    @_mutation(CreateTokenResult, "Make an API token; its secret is shown here and never again. Needs ADMIN.")
+    @mutation(CreateTokenResult, "Make an API token; its secret is shown here and never again. Needs ADMIN.")
     async def create_token(
         self, info: Info, given: Annotated[administration.CreateTokenInput, _input("The token.")]
     ) -> CreateTokenPayload:
@@ -269,16 +189,14 @@ class Mutation:
         token, secret = await register.create(given.name, given.role, given.expires_in, caller)
         return CreateTokenPayload(token=token, secret=secret)
 
-    @_mutation(
-        RevokeTokenResult, "Let a token's holder in no more; open websockets are closed within 5 s. Needs ADMIN."
-    )
+    @mutation(RevokeTokenResult, "Let a token's holder in no more; open websockets are closed within 5 s. Needs ADMIN.")
     async def revoke_token(
         self, info: Info, id: Annotated[strawberry.ID, argument("The token.")]
     ) -> RevokeTokenPayload:
         """See `TokenRegister.revoke`."""
         return RevokeTokenPayload(token=await info.context.services.tokens.revoke(id, info.context.caller))
 
-    @_mutation(CreateSdkKeyResult, "Make an SDK key; its secret is shown here and never again. Needs ADMIN.")
+    @mutation(CreateSdkKeyResult, "Make an SDK key; its secret is shown here and never again. Needs ADMIN.")
     async def create_sdk_key(
         self, info: Info, given: Annotated[administration.CreateSdkKeyInput, _input("The key.")]
     ) -> CreateSdkKeyPayload:
@@ -287,7 +205,7 @@ class Mutation:
         key, secret = await register.create(given.name, given.environment, given.expires_in, caller)
         return CreateSdkKeyPayload(sdk_key=key, secret=secret)
 
-    @_mutation(RevokeSdkKeyResult, "Let an SDK key's holder evaluate no more. Needs ADMIN.")
+    @mutation(RevokeSdkKeyResult, "Let an SDK key's holder evaluate no more. Needs ADMIN.")
     async def revoke_sdk_key(
         self, info: Info, id: Annotated[strawberry.ID, argument("The key.")]
     ) -> RevokeSdkKeyPayload:

@@ -9,9 +9,11 @@ import msgspec
 import strawberry
 
 from app.api import administration, evaluations, inputs, parts, types
+from app.api.channels import ChannelQueries
 from app.api.connections import After, Connection, First, connection, page_size, read_cursor
 from app.api.context import Info, bad_input, not_found, require_admin
 from app.api.fields import argument, query
+from app.api.notifications import NotificationQueries
 from app.api.scalars import JSON
 from app.domain.access import Principal
 from app.domain.audit import AuditEntry
@@ -39,7 +41,7 @@ ContextArgument = Annotated[
 
 
 @strawberry.type(description="What can be read.")
-class Query:
+class Query(ChannelQueries, NotificationQueries):
     """The queries."""
 
     @query(types.Node | None, "The release, feature or pipeline of that id.")

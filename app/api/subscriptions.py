@@ -11,6 +11,7 @@ import strawberry
 from app.api import inputs, types
 from app.api.context import Info, bad_input, not_found
 from app.api.fields import argument, subscription
+from app.api.notifications import NotificationSubscriptions
 from app.domain.problems import NotFound
 from app.domain.releases import Release
 from app.live import Hub
@@ -50,7 +51,7 @@ class MatchingReleases:
 
 
 @strawberry.type(description="What can be watched, over a websocket (graphql-transport-ws).")
-class Subscription:
+class Subscription(NotificationSubscriptions):
     """The subscriptions."""
 
     @subscription(

@@ -79,7 +79,9 @@ class Told(Struct, frozen=True):
 
 
 class Watermark(Struct, frozen=True):
-    """How far in time the changes of all releases have been told. What was before `since` is told to nobody."""
+    """How far in time the changes of all releases have been told. Of what was before `since` people find no
+    notification; channels have a beginning of their own.
+    """
 
     id: str
     since: datetime
@@ -172,7 +174,7 @@ def told_of(release: Release, told: Told, now: datetime) -> Told:
     every = release.current_phase.remind_every if request and release.current_phase else None
     after = structs.replace(
         told,
-        sequence=len(release.history),
+        sequence=max(told.sequence, len(release.history)),  # a release that was read before may be behind
         review=request.sequence if request and number else 0,
         reminder=number,
         remind_at=request.at + (number + 1) * every if request and every else None,

@@ -119,6 +119,11 @@ class Deliveries(Repository[Delivery]):
         """Whether there is an attempt to make."""
         return bool(await self._collection.revisions(Query(sort="due_ms", at_most=milliseconds(now), limit=1)))
 
+    async def channels_due(self, now: datetime, known: Sequence[str]) -> list[str]:
+        """Channels besides those known that something is due to: as far as the 100 longest due tell."""
+        found = (await self._page([Query(sort="due_ms", at_most=milliseconds(now))], 100)).values
+        return list(dict.fromkeys(each.channel_id for each in found if each.channel_id not in known))
+
     async def is_due_to(self, channel_id: str, now: datetime) -> bool:
         """Whether there is an attempt to make for a channel."""
         query = Query(sort="due_ms", equal={"channel_id": channel_id}, at_most=milliseconds(now), limit=1)

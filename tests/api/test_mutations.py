@@ -8,7 +8,11 @@ import pytest
 from graphql import get_named_type
 
 from app.domain.access import Principal, Role
+from app.domain.channels import Channel, ChannelKind
+from app.domain.deliveries import new_delivery
+from app.domain.notifications import Notice, NotificationType
 from app.domain.targeting import ConditionOperator
+from app.notify.channels import ChannelEdit
 from tests.api.serving import SCHEMA, Api
 from tests.conftest import Clock
 from tests.domain.builders import ADMIN, APPROVER, SECOND_APPROVER, VIEWER, phase, review
@@ -30,7 +34,7 @@ class World:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.idle = self.used = self.release = self.phase = self.later = self.waiting = self.waiting_phase = ""
-        self.token = self.sdk_key = ""
+        self.token = self.sdk_key = self.channel = self.mail = self.delivery = self.notification = ""
 
     async def make(self) -> None:
         """An idle pipeline; one with a release under way; and a release that waits for review."""
@@ -44,6 +48,22 @@ class World:
         self.waiting, self.waiting_phase = waiting.id, waiting.phases[0].id
         self.token = (await services.tokens.create("Somebody", Role.VIEWER, None, ADMIN))[0].id
         self.sdk_key = (await services.sdk_keys.create("Shop", "production", None, ADMIN))[0].id
+        await self.make_channels()
+
+    async def make_channels(self) -> None:
+        """A webhook that nobody listens at, a channel of Apprise, a delivery, and a notification for reviewers."""
+        services, now = self.api.services, self.api.services.clock.now()
+        target = "http://127.0.0.1:9/hook"
+        made, _ = await services.channels.create(ChannelKind.WEBHOOK, "Hook", target, ChannelEdit(), ADMIN)
+        # Put down as it would be: to have Apprise look at its target would take this test most of its time.
+        mail = Channel("cha_mail", "Mail", ChannelKind.APPRISE, "E-Mail (mailto://…)", ADMIN.actor, now)
+        await services.channel_list.add(mail)
+        await services.teller.tell()
+        await services.deliveries.add(
+            new_delivery("dlv_1", made.id, self.waiting, "waiting", Notice(NotificationType.BAKE_ENDED, 1, now), now)
+        )
+        (notification, *_) = (await services.notifications.page(("reviewers",), 5, None)).values
+        self.channel, self.mail, self.delivery, self.notification = made.id, mail.id, "dlv_1", notification.id
 
 
 def _pipeline(name: str, **more: object) -> dict[str, object]:
@@ -64,6 +84,10 @@ def _attach(key: str, pipeline: str | None) -> dict[str, object]:
 
 def _key(name: str, environment: str = "production") -> dict[str, object]:
     return {"input": {"name": name, "environment": environment}}
+
+
+def _channel(name: str, target: str = "https://hooks.example/x") -> dict[str, object]:
+    return {"input": {"name": name, "kind": "WEBHOOK", "target": target}}
 
 
 def _on_phase(release: str, phase: str, **more: object) -> dict[str, object]:
@@ -163,6 +187,30 @@ STEPS: list[tuple[str, Principal, Arguments, str]] = [
     ("revokeSdkKey", APPROVER, lambda w: {"id": w.sdk_key}, "PermissionDenied"),
     ("revokeSdkKey", ADMIN, lambda w: {"id": w.sdk_key}, "RevokeSdkKeyPayload"),
     ("revokeSdkKey", ADMIN, lambda w: {"id": "sdk_0"}, "NotFound"),
+    ("createChannel", ADMIN, lambda w: _channel("Ops"), "CreateChannelPayload"),
+    ("createChannel", ADMIN, lambda w: _channel("OPS"), "AlreadyExists"),
+    ("createChannel", ADMIN, lambda w: _channel("Bad", "ftp://x"), "ValidationFailed"),
+    ("createChannel", APPROVER, lambda w: _channel("Mine"), "PermissionDenied"),
+    ("updateChannel", ADMIN, lambda w: {"input": {"id": w.channel, "features": ["x-*"]}}, "ChannelPayload"),
+    ("updateChannel", ADMIN, lambda w: {"input": {"id": w.channel, "name": "ops"}}, "AlreadyExists"),
+    ("updateChannel", ADMIN, lambda w: {"input": {"id": w.channel, "name": ""}}, "ValidationFailed"),
+    ("updateChannel", ADMIN, lambda w: {"input": {"id": "cha_0"}}, "NotFound"),
+    ("updateChannel", APPROVER, lambda w: {"input": {"id": w.channel}}, "PermissionDenied"),
+    ("rotateChannelSecret", ADMIN, lambda w: {"id": w.channel}, "RotateChannelSecretPayload"),
+    ("rotateChannelSecret", ADMIN, lambda w: {"id": w.mail}, "ValidationFailed"),
+    ("rotateChannelSecret", ADMIN, lambda w: {"id": "cha_0"}, "NotFound"),
+    ("rotateChannelSecret", APPROVER, lambda w: {"id": w.channel}, "PermissionDenied"),
+    ("testChannel", ADMIN, lambda w: {"id": w.channel}, "TestChannelPayload"),
+    ("testChannel", ADMIN, lambda w: {"id": "cha_0"}, "NotFound"),
+    ("testChannel", APPROVER, lambda w: {"id": w.channel}, "PermissionDenied"),
+    ("resendDelivery", ADMIN, lambda w: {"id": w.delivery}, "ResendDeliveryPayload"),
+    ("resendDelivery", ADMIN, lambda w: {"id": "dlv_0"}, "NotFound"),
+    ("resendDelivery", APPROVER, lambda w: {"id": w.delivery}, "PermissionDenied"),
+    ("deleteChannel", APPROVER, lambda w: {"id": w.channel}, "PermissionDenied"),
+    ("deleteChannel", ADMIN, lambda w: {"id": w.channel}, "DeleteChannelPayload"),
+    ("deleteChannel", ADMIN, lambda w: {"id": w.channel}, "NotFound"),
+    ("markNotificationRead", APPROVER, lambda w: {"id": w.notification}, "MarkNotificationReadPayload"),
+    ("markNotificationRead", VIEWER, lambda w: {"id": w.notification}, "NotFound"),
 ]
 
 # One union answers all actions, so it has members that some of them never give.

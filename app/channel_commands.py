@@ -1,0 +1,111 @@
+"""`slipway channel ...`: on the store itself, without the API, but on the audit log too."""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from app.credential_commands import audited, opened
+from app.domain.access import ADMINISTRATOR
+from app.domain.channels import ChannelKind
+from app.domain.problems import FieldProblem, ValidationFailed
+from app.engine import SystemClock
+from app.notify.channels import ChannelEdit, ChannelRegister
+from app.notify.chats import Chats
+from app.notify.courier import Courier
+from app.notify.targets import Targets
+from app.notify.webhooks import Webhooks
+from app.store.documents import Store
+from app.store.notifications import Channels, Deliveries, Secrets
+from app.store.repositories import Pipelines, Releases
+from app.store.sealing import Sealer
+
+_SECONDS = 10.0
+
+
+class _Unprompted:
+    """Prompts nobody: a command knows the store alone, and the workers' sweep finds what it has changed."""
+
+    async def deliver(self, channel_ids: Sequence[str]) -> None:
+        """Do nothing."""
+
+
+@asynccontextmanager
+async def _register(store: Store, data: Path | None) -> AsyncIterator[ChannelRegister]:
+    secrets, clock = Secrets(store, Sealer(_keys(data))), SystemClock()
+    targets = Targets(tuple(filter(None, map(str.strip, os.environ.get("SLIPWAY_ALLOWED_TARGETS", "").split(",")))))
+    webhooks, channels, deliveries = Webhooks(targets, _SECONDS), Channels(store), Deliveries(store)
+    url = os.environ.get("SLIPWAY_PUBLIC_URL", "http://localhost:8000")
+    chats = Chats(targets, _SECONDS)
+    courier = Courier(channels, secrets, deliveries, Releases(store), webhooks, chats, clock, url, _SECONDS)
+    try:
+        yield ChannelRegister(channels, secrets, deliveries, Pipelines(store), courier, _Unprompted(), clock)
+    finally:
+        await webhooks.aclose()
+
+
+def _keys(data: Path | None) -> tuple[str, ...]:
+    """The keys of the environment, or else of a data folder. Raises ValidationFailed for what is none."""
+    given = os.environ.get("SLIPWAY_SECRETS_KEY", "")
+    if not given and data is not None and (data / "secrets-key").exists():
+        given = (data / "secrets-key").read_text(encoding="ascii")
+    keys = tuple(filter(None, map(str.strip, given.split(","))))
+    try:
+        Sealer(keys)
+    except ValueError:
+        raise ValidationFailed([FieldProblem(("SLIPWAY_SECRETS_KEY",), "It is not 32 bytes in base64.")]) from None
+    return keys
+
+
+async def create_channel(
+    store_url: str, data: Path | None, is_webhook: bool, name: str, target: str, edit: ChannelEdit
+) -> None:
+    """Make a channel; of a webhook print its secret, the only time. Raises `Problem` or `StoreUnavailable`."""
+    kind = ChannelKind.WEBHOOK if is_webhook else ChannelKind.APPRISE
+    given: dict[str, str | None] = {"name": name, "kind": kind.value}
+    async with opened(store_url) as store, _register(store, data) as register, audited(store, "createChannel", given):
+        channel, secret = await register.create(kind, name, target, edit, ADMINISTRATOR)
+    print(f"{channel.id}  {channel.address}  {channel.name}")
+    if secret is not None:
+        print(f"Its secret, shown only now: {secret}")
+
+
+async def list_channels(store_url: str) -> None:
+    """Print all channels. Raises `StoreUnavailable`."""
+    row = "{:<30}  {:<8}  {:<9}  {:<40}  {}"
+    print(row.format("Id", "Kind", "State", "Address", "Name"))
+    async with opened(store_url) as store:
+        for channel in await Channels(store).all():
+            state = "enabled" if channel.enabled else "disabled"
+            print(row.format(channel.id, channel.kind.value.lower(), state, channel.address, channel.name))
+
+
+async def try_channel(store_url: str, data: Path | None, id: str) -> None:
+    """Send a test message and print what came of it. Raises `Problem` or `StoreUnavailable`."""
+    async with (
+        opened(store_url) as store,
+        _register(store, data) as register,
+        audited(store, "testChannel", {"id": id}),
+    ):
+        channel, error = await register.test(id, ADMINISTRATOR)
+    print(f"{channel.name} has it." if error is None else f"{channel.name} does not have it. {error}")
+
+
+async def rotate_channel(store_url: str, data: Path | None, id: str) -> None:
+    """Give a webhook a new secret and print it, the only time. Raises `Problem` or `StoreUnavailable`."""
+    given: dict[str, str | None] = {"id": id}
+    async with (
+        opened(store_url) as store,
+        _register(store, data) as register,
+        audited(store, "rotateChannelSecret", given),
+    ):
+        channel, secret = await register.rotate(id, ADMINISTRATOR)
+    print(f"{channel.id}  {channel.name}\nIts new secret, shown only now: {secret}")
+
+
+async def delete_channel(store_url: str, data: Path | None, id: str) -> None:
+    """Delete a channel. Raises `Problem` or `StoreUnavailable`."""
+    given: dict[str, str | None] = {"id": id}
+    async with opened(store_url) as store, _register(store, data) as register, audited(store, "deleteChannel", given):
+        await register.delete(id, ADMINISTRATOR)
+    print(f"{id} is deleted.")
