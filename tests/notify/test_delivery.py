@@ -86,6 +86,7 @@ async def test_told_again_it_arrives_once(services: Services, neighbour: Service
     assert receiver.attempts["/a"] == [receiver.received["/a"][0][0]]
 
 
+@ON_SQLITE
 async def test_what_fails_comes_again_and_what_follows_waits(services: Services, clock: Clock, receiver: Hooks) -> None:
     """Whatever the receiver does wrong, the notice comes again under the same id, later each time, and those behind it
     in its release come after it.
@@ -192,6 +193,7 @@ async def test_a_receiver_that_is_gone_is_asked_no_more(services: Services, rece
     assert "HTTP 410" in (letter.last_error or "")
 
 
+@ON_SQLITE
 async def test_a_broken_channel_holds_up_no_other(services: Services, receiver: Hooks) -> None:
     """While one receiver hangs with all that it is sent, the other has everything."""
     await webhook(services, receiver, "/broken")
@@ -240,6 +242,7 @@ async def test_killed_between_the_attempt_and_its_record_it_comes_again(
     assert receiver.types("/a") == ["RELEASE_STARTED"]
 
 
+@ON_SQLITE
 async def test_what_nobody_told_for_a_week_is_told(services: Services, clock: Clock, receiver: Hooks) -> None:
     """A Slipway whose workers were away finds what changed meanwhile by its watermark, each once and in order."""
     await webhook(services, receiver)
