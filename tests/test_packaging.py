@@ -188,6 +188,9 @@ async def environment(folder: Path) -> AsyncIterator[dict[str, str]]:
             "SLIPWAY_STORE_URL": f"sqlite:///{folder / 'slipway.db'}",
             "SLIPWAY_REDIS_URL": valkey.url,
             "SLIPWAY_ADMIN_TOKEN": "a-token-of-this-test",
+            "SLIPWAY_SECRETS_KEY": "",
+            "SLIPWAY_ALLOWED_TARGETS": "",
+            "SLIPWAY_PUBLIC_URL": "http://localhost:8000",
         }
         assert set(here) == set(SERVICES["api"]["environment"])
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the image has `slipway` on it too
