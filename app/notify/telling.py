@@ -87,16 +87,15 @@ class Teller:
         """
         async with self._turn:
             begun = self._clock.now()
-            channels = await self._channels.all()
-            mark = await self._mark(begun, channels)
+            mark = await self._mark(begun)
             since = (self._seen_until or mark.until) - (_WIDE if wide or self._seen_until is None else _CLOCK_SKEW)
             reached, is_whole = set[str](), True
             async for ids in self._changed(since):
-                found, failed = await self._tell_each(ids, mark.since, channels)
+                found, failed = await self._tell_each(ids, mark.since)
                 reached |= found
                 is_whole &= not failed
             to_remind = await self._told.to_remind(begun, _REMINDED_AT_A_TIME)
-            reached |= (await self._tell_each(to_remind, mark.since, channels))[0]
+            reached |= (await self._tell_each(to_remind, mark.since))[0]
             if is_whole:
                 self._seen_until = begun
                 if begun - mark.until >= _MARK_EVERY:
@@ -104,10 +103,10 @@ class Teller:
                     await self._watermarks.save(structs.replace(mark, until=begun, revision=mark.revision + 1))
             return reached
 
-    async def _mark(self, now: datetime, channels: Sequence[Channel]) -> Watermark:
+    async def _mark(self, now: datetime) -> Watermark:
         """The watermark. The first time that anything is told, it lies where the first channel was made."""
         while (mark := await self._watermarks.get(_MARK)) is None:
-            until = min((now, *(channel.created_at for channel in channels)))
+            until = min((now, *(channel.created_at for channel in await self._channels.all())))
             with suppress(DuplicateKey):
                 await self._watermarks.add(Watermark(_MARK, now - _WIDE, until))
         return mark
@@ -128,15 +127,15 @@ class Teller:
             else:
                 since = last.changed_at
 
-    async def _tell_each(
-        self, ids: Sequence[str], since: datetime, channels: Sequence[Channel]
-    ) -> tuple[set[str], bool]:
+    async def _tell_each(self, ids: Sequence[str], since: datetime) -> tuple[set[str], bool]:
         """Tell of releases, each by itself; the channels reached, and whether one of them could not be told of."""
         if not ids:
             return set(), False
         while self._is_busy():  # noqa: ASYNC110 (what it waits for is no event of ours)
             await asyncio.sleep(_STAND_ASIDE_SECONDS)
         releases = (await self._releases.readable(ids)).values()
+        # Read after them, or a channel that was there before a change could miss it.
+        channels = await self._channels.all()
         answers = await asyncio.gather(
             *(self._tell_of(release, since, channels) for release in releases), return_exceptions=True
         )
