@@ -1,31 +1,29 @@
 """Everything that Apprise speaks, by its URL: chats, e-mail and more. Apprise blocks, so it runs in threads of its own.
 
-A thread cannot be stopped. One that hangs is left to itself (it holds up neither the event loop nor the end of the
-process), and a channel has a few of them at most.
-
-Apprise connects by itself, so addresses are checked by an audit hook of Python, which sees each connection of these
-threads as it is made, whatever library makes it.
+A thread cannot be stopped. One whose time is over has its connections cut (see `guarding`); one that hangs elsewhere is
+left to itself (it holds up neither the event loop nor the end of the process), and a channel has a few of them at most.
 """
 
 import asyncio
 import logging
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
 
 from app.domain.messages import Message
-from app.notify.targets import NotDelivered, TargetRefused, Targets
+from app.notify.guarding import Guard, masked
+from app.notify.targets import NotDelivered, Targets
 
 T = TypeVar("T")
 
 MAX_THREADS = 8
 # They speak to the desktop or the log of the machine that Slipway runs on.
-_LOCAL = {"dbus", "kde", "qt", "glib", "gnome", "macosx", "windows", "syslog"}
-
-_guarded = threading.local()
+_LOCAL = {"dbus", "kde", "qt", "glib", "gnome", "macosx", "windows", "syslog", "blink1"}
+# Parameters by which a URL names a file of that machine, to be sent or to sign with.
+_FILES = {"template", "keyfile", "pgpkey", "subfile"}
 
 
 class NotUnderstood(ValueError):
@@ -50,11 +48,11 @@ class Chats:
         if self._threads[channel_id] >= MAX_THREADS:
             raise NotDelivered("Earlier attempts still hang; no more are begun beside them.")
         self._threads[channel_id] += 1
-        loop = asyncio.get_running_loop()
+        loop, guard = asyncio.get_running_loop(), Guard(self._targets)
 
         def send() -> None:
             try:
-                _send(url, message, self._targets)
+                _send(url, message, guard)
             finally:
                 loop.call_soon_threadsafe(self._ended, channel_id)
 
@@ -62,6 +60,7 @@ class Chats:
             async with asyncio.timeout(self._seconds):
                 await _in_thread(send)
         except TimeoutError:
+            guard.cut()
             raise NotDelivered(f"It did not answer within {self._seconds:g} s.") from None
 
     def _ended(self, channel_id: str) -> None:
@@ -99,6 +98,10 @@ async def _in_thread(function: Callable[[], T]) -> T:
 
 def _described(url: str) -> str:
     scheme = url.partition("://")[0].lower()
+    if _FILES.intersection(name.lstrip("+-:").lower() for name in parse_qs(url.partition("?")[2], True)):
+        raise NotUnderstood(
+            f"None of the parameters {', '.join(sorted(_FILES))}: files of the server are not for sending."
+        )
     if scheme in _LOCAL:
         raise NotUnderstood(f"{scheme}:// speaks to the machine that Slipway runs on, not to people.")
     server = _instance(url)
@@ -115,11 +118,22 @@ def _instance(url: str) -> Any:
     if _noted not in logger.handlers:
         logger.addHandler(_noted)
     # Without these it would send in threads of its own, whose connections nobody looks at.
-    asset = apprise.AppriseAsset(async_mode=False, service_timeout=0)
-    return apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+    asset = apprise.AppriseAsset(
+        async_mode=False,
+        service_timeout=0,
+        app_id="Slipway",
+        app_desc="Slipway",
+        app_url="",
+        image_url_mask="",
+        image_url_logo="",
+    )
+    server = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+    if server is not None:
+        server.redirects = False  # whatever the URL says
+    return server
 
 
-def _send(url: str, message: Message, targets: Targets) -> None:
+def _send(url: str, message: Message, guard: Guard) -> None:
     import apprise
 
     server = _instance(url)
@@ -127,7 +141,7 @@ def _send(url: str, message: Message, targets: Targets) -> None:
         raise NotDelivered("Apprise does not understand this channel's URL any more.", is_final=True)
     one = apprise.Apprise()
     one.add(server)
-    with _noting() as notes, _guarding(targets) as refused:
+    with _noting() as notes, guard.here():
         is_sent = one.notify(
             title=message.title,
             body=f"{message.text}\n{message.link}",
@@ -136,9 +150,9 @@ def _send(url: str, message: Message, targets: Targets) -> None:
         )
     if is_sent:
         return
-    if refused:
-        raise refused[0]
-    raise NotDelivered(" ".join(notes) or "Apprise could not send it and does not say why.")
+    if guard.refused:
+        raise guard.refused[0]
+    raise NotDelivered(masked(" ".join(notes), url) or "Apprise could not send it and does not say why.")
 
 
 class _Notes(logging.Handler):
@@ -165,38 +179,3 @@ def _noting() -> Iterator[list[str]]:
         yield notes
     finally:
         _noted.local.notes = None
-
-
-@contextmanager
-def _guarding(targets: Targets) -> Iterator[list[TargetRefused]]:
-    """Let this thread connect to allowed addresses only; what was refused stays in the list."""
-    _watch_connections()
-    refused: list[TargetRefused] = []
-    _guarded.by = targets, refused
-    try:
-        yield refused
-    finally:
-        _guarded.by = None
-
-
-_watched = threading.Lock()
-
-
-def _watch_connections() -> None:
-    if _watched.acquire(blocking=False):  # once: a hook of Python's cannot be taken back
-        sys.addaudithook(_on_event)
-
-
-def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
-    if event not in ("socket.connect", "socket.sendto"):
-        return
-    by: tuple[Targets, list[TargetRefused]] | None = getattr(_guarded, "by", None)
-    if by is None:
-        return
-    targets, refused = by
-    address = arguments[1]
-    try:
-        targets.check(str(address[0]) if isinstance(address, tuple) else str(address))
-    except TargetRefused as error:
-        refused.append(error)
-        raise

@@ -23,7 +23,7 @@ class Hooks:
     """An HTTP server for webhooks, a path for each channel.
 
     `answers` are what it does next at a path: a status, a whole response as bytes, or HANG, RESET or DRIP; then 200.
-    `received` is what it has said yes to: the header webhook-id and the body, once the signature was right.
+    `received` is what it has said yes to: the header webhook-id, if any, and the body, once the signature was right.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Hooks:
             name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields if field)
         }
         body = await reader.readexactly(int(headers["content-length"]))
-        path, id = line.split()[1], headers["webhook-id"]
+        path, id = line.split()[1], headers.get("webhook-id", "")
         self.attempts[path].append(id)
         self.hosts.append(headers["host"])
         answer = self.answers[path].popleft() if self.answers[path] else 200
@@ -91,7 +91,7 @@ class Hooks:
                 Webhook(secret).verify(body, headers)
             except Exception as error:
                 self.failures.append(f"{path}: {error!r}")
-        self.signatures[path].append(len(headers["webhook-signature"].split()))
+        self.signatures[path].append(len(headers.get("webhook-signature", "").split()))
         self.received[path].append((id, json.loads(body)))
 
 

@@ -9,9 +9,11 @@ import pytest
 from app.domain.messages import Message
 from app.engine import SystemClock
 from app.notify.chats import Chats, NotUnderstood, described
+from app.notify.guarding import masked
 from app.notify.targets import NotDelivered, TargetRefused, Targets
 from app.notify.webhooks import Webhooks
-from tests.notify.receiving import Hooks, response
+from tests.notify.receiving import DRIP, Hooks, response
+from tests.scene import eventually
 
 SECRET = "whsec_" + "YWJj" * 8
 SAID = Message("Title", "Text", "https://slipway.example/releases/rel_1")
@@ -133,15 +135,46 @@ async def test_apprise_connects_to_no_private_address(receiver: Hooks) -> None:
     with pytest.raises(TargetRefused, match="SLIPWAY_ALLOWED_TARGETS"):
         await Chats(Targets(), 20).send("cha_1", url, SAID)
     assert receiver.connections == 0
-    with pytest.raises(NotDelivered) as failed:  # as what it sends is signed by nobody, the receiver hangs up
+    await Chats(Targets(("127.0.0.1",)), 20).send("cha_1", url, SAID)
+    ((_, body),) = receiver.received["/a"]
+    assert (body["title"], body["message"]) == (SAID.title, f"{SAID.text}\n{SAID.link}")
+
+
+async def test_apprise_follows_no_redirect_and_tells_no_secret(receiver: Hooks) -> None:
+    """Though its URL asks for it; why it failed is told without what the URL hides."""
+    receiver.answers["/very-secret"].append(response(302, f"location: {receiver.url('/b')}"))
+    url = f"json://user:password1@127.0.0.1:{receiver.port}/very-secret?redirect=yes"
+    with pytest.raises(NotDelivered, match="302"):
         await Chats(Targets(("127.0.0.1",)), 20).send("cha_1", url, SAID)
-    assert not isinstance(failed.value, TargetRefused)
-    assert receiver.connections >= 1
+    assert list(receiver.attempts) == ["/very-secret"]
+    said = f"Could not reach {url} at 127.0.0.1 as user with password1"
+    assert (
+        masked(said, url)
+        == f"Could not reach json://…:…@127.0.0.1:{receiver.port}/…?redirect=yes at 127.0.0.1 as … with …"
+    )
+    assert masked("no TokenAAAA, TokenB%2F or TokenB/ here", "slack://TokenAAAA/TokenB%2F") == "no …, … or … here"
+
+
+async def test_an_attempt_that_hangs_is_cut(receiver: Hooks) -> None:
+    """When its time is over its connection ends, and with it the thread."""
+    chats, url = Chats(Targets(("127.0.0.1",)), 20), f"json://127.0.0.1:{receiver.port}/a"
+    await chats.send("cha_1", url, SAID)  # loading Apprise takes longer than the next attempt may
+    chats._seconds = 0.5
+    receiver.answers["/a"].append(DRIP)
+    with pytest.raises(NotDelivered, match=r"within 0\.5 s"):
+        await chats.send("cha_1", url, SAID)
+    await eventually(lambda: not chats._threads["cha_1"] and not receiver.serving)
 
 
 @pytest.mark.parametrize(
     ("url", "why"),
-    [("dbus://", "machine"), ("nonsense", "understand"), ("unknown://x", "understand"), ("", "understand")],
+    [
+        ("dbus://", "machine"),
+        ("slack://A/B/C/?template=/etc/passwd", "files"),
+        ("nonsense", "understand"),
+        ("unknown://x", "understand"),
+        ("", "understand"),
+    ],
 )
 async def test_a_url_that_apprise_does_not_take_is_refused(url: str, why: str) -> None:
     """So is one that would speak to the server's own desktop; nothing of the URL's secrets is repeated."""
