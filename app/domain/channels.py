@@ -6,7 +6,7 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from app.domain.access import Actor
 from app.domain.features import name_problems
@@ -70,6 +70,11 @@ class ChannelSecrets(Struct, frozen=True):
     def signing_at(self, now: datetime) -> tuple[str, ...]:
         """The secrets that sign at that moment."""
         return self.signing if self.old_until is not None and now < self.old_until else self.signing[:1]
+
+
+def rotated(secrets: ChannelSecrets, new: str, old_until: datetime) -> ChannelSecrets:
+    """With a new secret that signs, and the one before beside it for a while."""
+    return structs.replace(secrets, signing=(new, *secrets.signing[:1]), old_until=old_until)
 
 
 def channel_problems(

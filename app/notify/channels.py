@@ -4,6 +4,7 @@ import base64
 import secrets as random_secrets
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
@@ -17,6 +18,7 @@ from app.domain.channels import (
     ChannelKind,
     ChannelSecrets,
     channel_problems,
+    rotated,
     webhook_address,
     webhook_problems,
 )
@@ -30,7 +32,7 @@ from app.notify.targets import NotDelivered
 from app.store.documents import DuplicateKey
 from app.store.notifications import Channels, Deliveries, Secrets
 from app.store.repositories import Pipelines
-from app.store.sealing import NotOpened
+from app.store.sealing import NoKey, NotOpened
 
 log = structlog.get_logger()
 
@@ -110,13 +112,15 @@ class ChannelRegister:
             found = await self._channel(id)
             channel = structs.replace(await self._edited(found, edit), revision=found.revision + 1)
             if edit.target is not None:
-                secrets = structs.replace(await self._secrets_of(id), target=edit.target)
-                await self._secrets.keep(id, secrets, self._clock.now())
+                await self._secrets_of(id)  # what cannot be kept must be refused before anything is changed
             try:
-                if await self._channels.save(channel):
-                    return channel
+                if not await self._channels.save(channel):
+                    continue
             except DuplicateKey as taken:
                 raise _name_taken(channel.name) from taken
+            if edit.target is not None:
+                await self._secrets.change(id, partial(structs.replace, target=edit.target), self._clock.now())
+            return channel
         raise _contention(id)
 
     async def delete(self, id: str, by: Principal) -> None:
@@ -142,13 +146,11 @@ class ChannelRegister:
                 raise ValidationFailed(
                     [FieldProblem(("id",), "Only webhooks are signed. Give the channel a new target.")]
                 )
+            await self._secrets_of(id)
             now, secret = self._clock.now(), _new_signing_secret()
-            secrets = await self._secrets_of(id)
-            signing = (secret, *secrets.signing[:1])
             channel = structs.replace(found, secret_rotated_at=now, revision=found.revision + 1)
             if await self._channels.save(channel):
-                rotated = structs.replace(secrets, signing=signing, old_until=now + OLD_SECRET_SIGNS_FOR)
-                await self._secrets.keep(id, rotated, now)
+                await self._secrets.change(id, partial(rotated, new=secret, old_until=now + OLD_SECRET_SIGNS_FOR), now)
                 log.info("channel secret rotated", channel=id, by=by.actor.id)
                 return channel, secret
         raise _contention(id)
@@ -226,7 +228,7 @@ class ChannelRegister:
         """A channel's secrets. Raises ValidationFailed where they cannot be opened."""
         try:
             secrets = await self._secrets.of(id)
-        except NotOpened as error:
+        except (NotOpened, NoKey) as error:
             raise ValidationFailed([FieldProblem(("id",), f"{error} Create the channel anew.")]) from None
         if secrets is None:
             raise NotFound(f"There is no channel {id!r}.", id)

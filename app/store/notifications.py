@@ -1,6 +1,6 @@
 """Channels, their secrets, deliveries and notifications as domain values: what can be asked for, by purpose."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -59,25 +59,35 @@ class Secrets:
     async def of(self, channel_id: str) -> ChannelSecrets | None:
         """The secrets of a channel. Raises `NotOpened` or `NoKey`."""
         sealed = await self._sealed.get(channel_id)
-        return None if sealed is None else msgspec.json.decode(self._sealer.open(sealed.text), type=ChannelSecrets)
+        return None if sealed is None else self._open(sealed)
 
     async def keep(self, channel_id: str, secrets: ChannelSecrets, now: datetime) -> None:
-        """Seal the secrets of a channel in the place of any other. Raises `NoKey`."""
-        text = self._sealer.seal(msgspec.json.encode(secrets).decode())
-        while True:
-            before = await self._sealed.get(channel_id)
-            if before is None:
-                try:
-                    return await self._sealed.add(Sealed(channel_id, text, now))
-                except DuplicateKey:
-                    continue
-            if await self._sealed.save(Sealed(channel_id, text, now, before.revision + 1)):
-                return None
+        """Seal the secrets of a new channel. Raises `NoKey`, or `DuplicateKey` where it has some already."""
+        await self._sealed.add(Sealed(channel_id, self._seal(secrets), now))
+
+    async def change(
+        self, channel_id: str, changed: Callable[[ChannelSecrets], ChannelSecrets], now: datetime
+    ) -> ChannelSecrets | None:
+        """Change the secrets of a channel, whoever else does meanwhile; None if it has none.
+
+        Raises `NotOpened` or `NoKey`.
+        """
+        while (sealed := await self._sealed.get(channel_id)) is not None:
+            after = changed(self._open(sealed))
+            if await self._sealed.save(Sealed(channel_id, self._seal(after), now, sealed.revision + 1)):
+                return after
+        return None
 
     async def forget(self, channel_id: str) -> None:
         """Keep the secrets of a channel no longer."""
         while (sealed := await self._sealed.get(channel_id)) is not None and not await self._sealed.remove(sealed):
             pass
+
+    def _seal(self, secrets: ChannelSecrets) -> str:
+        return self._sealer.seal(msgspec.json.encode(secrets).decode())
+
+    def _open(self, sealed: Sealed) -> ChannelSecrets:
+        return msgspec.json.decode(self._sealer.open(sealed.text), type=ChannelSecrets)
 
 
 class Deliveries(Repository[Delivery]):

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from cryptography.fernet import Fernet
@@ -51,17 +52,17 @@ async def test_channels_are_kept_in_order_and_by_different_names(store: Store) -
 
 
 async def test_secrets_are_sealed_and_come_back_whole(store: Store) -> None:
-    """What lies in the store tells neither the target nor what signs; replaced and forgotten they are gone."""
+    """What lies in the store tells no target and no secret; of two changes at once both stay; forgotten it is gone."""
     secrets = Secrets(store, Sealer((OLD,)))
     await secrets.keep("cha_1", SECRETS, NOW)
     assert await secrets.of("cha_1") == SECRETS
     (document,) = await store.collection("channel_secrets").find(Query(sort="sealed_ms"))
     assert not any(secret in document.body for secret in ("hooks.example", "very-secret", "whsec_"))
 
-    await secrets.keep("cha_1", structs.replace(SECRETS, signing=("whsec_c",)), NOW)
-    found = await secrets.of("cha_1")
-    assert found is not None
-    assert found.signing == ("whsec_c",)
+    changes = (partial(structs.replace, signing=("whsec_c",)), partial(structs.replace, target="https://elsewhere"))
+    await asyncio.gather(*(secrets.change("cha_1", change, NOW) for change in changes))
+    assert await secrets.of("cha_1") == structs.replace(SECRETS, signing=("whsec_c",), target="https://elsewhere")
+    assert await secrets.change("cha_none", changes[0], NOW) is None
     await secrets.forget("cha_1")
     await secrets.forget("cha_1")
     assert await secrets.of("cha_1") is None
