@@ -33,6 +33,15 @@ class Message(Struct, frozen=True):
     urgency: Urgency = Urgency.INFO
 
 
+_MARKUP = re.compile(r"[\\*_`\[\]~]|^[#+>-]", re.MULTILINE)
+
+
+def in_markdown(message: Message) -> str:
+    """Text and link of a message for a channel that reads Markdown, in which a line break alone is none."""
+    lines = _MARKUP.sub(r"\\\g<0>", message.text).split("\n")
+    return "\n\n".join([*lines, f"[Open in Slipway]({message.link})"])
+
+
 def release_link(base_url: str, release_id: str) -> str:
     """Where the status page shows a release."""
     return f"{base_url.rstrip('/')}/releases/{release_id}"

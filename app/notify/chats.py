@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
-from app.domain.messages import Message
+from app.domain.messages import Message, in_markdown
 from app.notify.guarding import Guard, masked
 from app.notify.targets import NotDelivered, Targets
 
@@ -141,12 +141,13 @@ def _send(url: str, message: Message, guard: Guard) -> None:
         raise NotDelivered("Apprise does not understand this channel's URL any more.", is_final=True)
     one = apprise.Apprise()
     one.add(server)
+    is_markdown = server.notify_format is apprise.NotifyFormat.MARKDOWN
     with _noting() as notes, guard.here():
         is_sent = one.notify(
             title=message.title,
-            body=f"{message.text}\n{message.link}",
+            body=in_markdown(message) if is_markdown else f"{message.text}\n{message.link}",
             notify_type=apprise.NotifyType(message.urgency.value),
-            body_format=apprise.NotifyFormat.TEXT,
+            body_format=apprise.NotifyFormat.MARKDOWN if is_markdown else apprise.NotifyFormat.TEXT,
         )
     if is_sent:
         return

@@ -23,6 +23,7 @@ class Hooks:
     """An HTTP server for webhooks, a path for each channel.
 
     `answers` are what it does next at a path: a status, a whole response as bytes, or HANG, RESET or DRIP; then 200.
+    `body` goes with every status.
     `received` is what it has said yes to: the header webhook-id, if any, and the body, once the signature was right.
     """
 
@@ -34,6 +35,7 @@ class Hooks:
         self.signatures: dict[str, list[int]] = defaultdict(list)
         self.hosts: list[str] = []
         self.failures: list[str] = []
+        self.body = b""
         self.connections = 0
         self.serving: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -82,7 +84,7 @@ class Hooks:
         else:
             if answer == 200:
                 self._take(path, id, headers, body)
-            writer.write(answer if isinstance(answer, bytes) else _response(int(answer)))
+            writer.write(answer if isinstance(answer, bytes) else _response(int(answer), body=self.body))
             await writer.drain()
 
     def _take(self, path: str, id: str, headers: dict[str, str], body: bytes) -> None:
@@ -95,9 +97,9 @@ class Hooks:
         self.received[path].append((id, json.loads(body)))
 
 
-def _response(status: int, *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} X", "content-length: 0", "connection: close", *headers]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+def _response(status: int, *headers: str, body: bytes = b"") -> bytes:
+    lines = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", "connection: close", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
 def response(status: int, *headers: str) -> bytes:
