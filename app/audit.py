@@ -15,6 +15,8 @@ from app.store.documents import StoreUnavailable
 
 log = structlog.get_logger()
 
+KEPT_SECRET = "(kept secret)"  # noqa: S105
+"""What stands on the log in the place of a secret that was given."""
 MAX_INPUT_BYTES = 8 * 1024
 _SHORT = 300
 

@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from msgspec import structs
+
+from app.audit import KEPT_SECRET
 from app.credential_commands import audited, opened
 from app.domain.access import ADMINISTRATOR
-from app.domain.channels import ChannelKind
+from app.domain.channels import Channel, ChannelKind
 from app.domain.problems import FieldProblem, ValidationFailed
 from app.engine import SystemClock
 from app.notify.channels import ChannelEdit, ChannelRegister
@@ -62,12 +65,20 @@ async def create_channel(
 ) -> None:
     """Make a channel; of a webhook print its secret, the only time. Raises `Problem` or `StoreUnavailable`."""
     kind = ChannelKind.WEBHOOK if is_webhook else ChannelKind.APPRISE
-    given: dict[str, str | None] = {"name": name, "kind": kind.value}
+    given = {"kind": kind.value, **_recorded(structs.replace(edit, name=name, target=target))}
     async with opened(store_url) as store, _register(store, data) as register, audited(store, "createChannel", given):
         channel, secret = await register.create(kind, name, target, edit, ADMINISTRATOR)
     print(f"{channel.id}  {channel.address}  {channel.name}")
     if secret is not None:
         print(f"Its secret, shown only now: {secret}")
+
+
+async def update_channel(store_url: str, data: Path | None, id: str, edit: ChannelEdit) -> None:
+    """Change a channel. Raises `Problem` or `StoreUnavailable`."""
+    given = {"id": id, **_recorded(edit)}
+    async with opened(store_url) as store, _register(store, data) as register, audited(store, "updateChannel", given):
+        channel = await register.update(id, edit, ADMINISTRATOR)
+    print(f"{channel.id}  {_state(channel)}  {channel.address}  {channel.name}")
 
 
 async def list_channels(store_url: str) -> None:
@@ -76,19 +87,36 @@ async def list_channels(store_url: str) -> None:
     print(row.format("Id", "Kind", "State", "Address", "Name"))
     async with opened(store_url) as store:
         for channel in await Channels(store).all():
-            state = "enabled" if channel.enabled else "disabled"
-            print(row.format(channel.id, channel.kind.value.lower(), state, channel.address, channel.name))
+            print(row.format(channel.id, channel.kind.value.lower(), _state(channel), channel.address, channel.name))
+
+
+def _recorded(edit: ChannelEdit) -> dict[str, str | None]:
+    """What the audit log says of an edit: all that is set, but no target."""
+    return {
+        "name": edit.name,
+        "target": None if edit.target is None else KEPT_SECRET,
+        "types": None if edit.types is None else ", ".join(each.value for each in edit.types),
+        "features": None if edit.features is None else ", ".join(edit.features),
+        "pipelineIds": None if edit.pipeline_ids is None else ", ".join(edit.pipeline_ids),
+        "enabled": None if edit.enabled is None else str(edit.enabled),
+    }
+
+
+def _state(channel: Channel) -> str:
+    return "enabled" if channel.enabled else "disabled"
 
 
 async def try_channel(store_url: str, data: Path | None, id: str) -> None:
-    """Send a test message and print what came of it. Raises `Problem` or `StoreUnavailable`."""
+    """Send a test message. Raises `Problem`, `StoreUnavailable`, or ValueError if it does not arrive."""
     async with (
         opened(store_url) as store,
         _register(store, data) as register,
         audited(store, "testChannel", {"id": id}),
     ):
         channel, error = await register.test(id, ADMINISTRATOR)
-    print(f"{channel.name} has it." if error is None else f"{channel.name} does not have it. {error}")
+    if error is not None:
+        raise ValueError(f"{channel.name} does not have it. {error}")
+    print(f"{channel.name} has it.")
 
 
 async def rotate_channel(store_url: str, data: Path | None, id: str) -> None:

@@ -257,9 +257,39 @@ def list_channels(data: StoreData = None) -> None:
     _on_store(data, list_channels)
 
 
+@channels.command("update")
+def update_channel(
+    id: ChannelId,
+    name: Annotated[str | None, typer.Option(help="Its new name.")] = None,
+    target: Annotated[
+        str | None, typer.Option(envvar="SLIPWAY_CHANNEL_TARGET", help="What it is reached with from now on.")
+    ] = None,
+    type: Annotated[list[NotificationType] | None, typer.Option(help="Of what from now on; several times.")] = None,
+    feature: Annotated[list[str] | None, typer.Option(help="Of which features from now on; * for all.")] = None,
+    pipeline: Annotated[list[str] | None, typer.Option(help="Of releases through which pipeline from now on.")] = None,
+    enabled: Annotated[
+        bool | None, typer.Option("--enable/--disable", help="Whether it is told anything; what waits is dropped.")
+    ] = None,
+    data: StoreData = None,
+) -> None:
+    """Change a channel; what is left out stays."""
+    from app.channel_commands import update_channel
+    from app.notify.channels import ChannelEdit
+
+    edit = ChannelEdit(
+        name=name,
+        target=target,
+        types=None if type is None else tuple(type),
+        features=None if feature is None else tuple(feature),
+        pipeline_ids=None if pipeline is None else tuple(pipeline),
+        enabled=enabled,
+    )
+    _on_store(data, lambda url: update_channel(url, data, id, edit))
+
+
 @channels.command("test")
 def try_channel(id: ChannelId, data: StoreData = None) -> None:
-    """Send a test message now."""
+    """Send a test message now; exit status 2 if it does not arrive."""
     from app.channel_commands import try_channel
 
     _on_store(data, lambda url: try_channel(url, data, id))

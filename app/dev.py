@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 from rich.console import Console
+from rich.markup import escape
 
 from app import worker
 from app.data_folder import DataFolder
@@ -43,16 +44,16 @@ async def run(host: str, port: int, data: Path, demo: bool, log_level: str) -> N
             )
             async with open_services(settings) as services:
                 await services.store.prepare()
-                await _serve(services, listener, url, token, demo)
+                await _serve(services, listener, _greeting(url, token, folder), demo)
 
 
-async def _serve(services: Services, listener: socket.socket, url: str, token: str, demo: bool) -> None:
+async def _serve(services: Services, listener: socket.socket, greeting: list[str], demo: bool) -> None:
     settings = services.settings
     server = Server(server_config(create_app(services), settings.log_level, settings.max_message_bytes))
     tasks = [
         asyncio.create_task(worker.run(services)),
         asyncio.create_task(_stop_with_parent(server)),
-        asyncio.create_task(_welcome(server, services, url, token, demo)),
+        asyncio.create_task(_welcome(server, services, greeting, demo)),
     ]
     for task in tasks:
         task.add_done_callback(server.stop_if_failed)
@@ -72,18 +73,11 @@ async def _stop_with_parent(server: Server) -> None:
     server.stop()
 
 
-async def _welcome(server: Server, services: Services, url: str, token: str, demo: bool) -> None:
+async def _welcome(server: Server, services: Services, greeting: list[str], demo: bool) -> None:
     """Load the demo and say where to go, once requests are answered."""
     while not server.started:  # noqa: ASYNC110 (uvicorn tells no other way)
         await asyncio.sleep(0.01)
-    lines = [
-        f"[bold]Slipway is up[/bold] at {url}",
-        "",
-        # The page takes the token out of the address bar; what follows # is sent to no server.
-        f"Status page  {url}/#token={quote(token, safe='')}",
-        f"GraphiQL     {url}/graphql",
-        f"Token        {token}",
-    ]
+    lines = list(greeting)
     if demo:
         started = await load_demo(services, ADMINISTRATOR)
         lines.extend(f"Demo         {release.title} is under way: {release.id}" for release in started)
@@ -92,6 +86,20 @@ async def _welcome(server: Server, services: Services, url: str, token: str, dem
     lines += ["", "Stop with Ctrl-C; the data stays."]
     # Never wrapped, whatever the terminal's width: token and ids are there to be copied.
     Console(soft_wrap=True, highlight=False).print("\n".join(["", *lines, ""]))
+
+
+def _greeting(url: str, token: str, folder: DataFolder) -> list[str]:
+    is_given = bool(os.environ.get("SLIPWAY_SECRETS_KEY"))
+    key = "of SLIPWAY_SECRETS_KEY" if is_given else f"in {escape(str(folder.path / 'secrets-key'))}"
+    return [
+        f"[bold]Slipway is up[/bold] at {url}",
+        "",
+        # The page takes the token out of the address bar; what follows # is sent to no server.
+        f"Status page  {url}/#token={quote(token, safe='')}",
+        f"GraphiQL     {url}/graphql",
+        f"Token        {token}",
+        f"Secrets      of channels are sealed with the key {key}",
+    ]
 
 
 def _url(host: str, port: int) -> str:

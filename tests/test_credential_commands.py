@@ -10,6 +10,7 @@ import pytest
 
 from app.domain.access import Role
 from app.domain.credentials import hash_of
+from app.domain.notifications import NotificationType
 from app.services import Services
 from app.settings import Settings
 from app.store.access import AuditFilter
@@ -39,7 +40,7 @@ def run(settings: Settings) -> Run:
 
 
 @pytest.fixture
-def refused(settings: Settings, slipway: Commands) -> Run:
+def quick(settings: Settings, slipway: Commands) -> Run:
     """Run a command that ends at once, on the store of `services`, without its start."""
     return lambda *arguments, **more: slipway.run(arguments, environment(settings, more))
 
@@ -98,12 +99,12 @@ async def test_an_sdk_key_is_made_listed_and_revoked(services: Services, run: Ru
     assert secret not in str(entries)
 
 
-async def test_a_channel_is_made_listed_and_deleted(services: Services, run: Run) -> None:
+async def test_a_channel_is_made_listed_changed_tried_and_deleted(services: Services, run: Run, quick: Run) -> None:
     """Its secret is printed once and what it is reached with never; all of it is on the audit log."""
     key = services.settings.secrets_key[0].get_secret_value()
     target = "https://hooks.example/T0/very-secret"
-    refused = run("channel", "create", "Ops", "--webhook", "--target", target)
-    assert (refused.returncode, "SLIPWAY_SECRETS_KEY" in refused.stderr) == (2, True)
+    without = quick("channel", "create", "Ops", "--webhook", "--target", target)
+    assert (without.returncode, "SLIPWAY_SECRETS_KEY" in without.stderr) == (2, True)
     wanted = ("--type", "REVIEW_REQUESTED", "--feature", "checkout-*")
     made = run("channel", "create", "Ops", "--webhook", "--target", target, *wanted, SLIPWAY_SECRETS_KEY=key)
     assert made.returncode == 0, made.stderr
@@ -111,17 +112,30 @@ async def test_a_channel_is_made_listed_and_deleted(services: Services, run: Run
     (channel,) = await services.channel_list.all()
     assert (channel.id, channel.address, channel.features) == (id, "https://hooks.example/…", ("checkout-*",))
     assert made.stdout.split()[-1].startswith("whsec_")
-    assert run("channel", "list").stdout.splitlines()[1].split() == [
+    assert quick("channel", "list").stdout.splitlines()[1].split() == [
         id,
         "webhook",
         "enabled",
         "https://hooks.example/…",
         "Ops",
     ]
-    assert run("channel", "delete", id, SLIPWAY_SECRETS_KEY=key).stdout == f"{id} is deleted.\n"
+    changed = quick("channel", "update", id, "--name", "Crew", "--disable", "--feature", "*", SLIPWAY_SECRETS_KEY=key)
+    assert changed.stdout == f"{id}  disabled  https://hooks.example/…  Crew\n"
+    (channel,) = await services.channel_list.all()
+    assert (channel.features, channel.types) == (("*",), (NotificationType.REVIEW_REQUESTED,))
+    rotated = quick("channel", "rotate", id, SLIPWAY_SECRETS_KEY=key).stdout.split()[-1]
+    assert rotated.startswith("whsec_")
+    assert quick("channel", "update", id, "--target", "http://127.0.0.1:9/", SLIPWAY_SECRETS_KEY=key).returncode == 0
+    tried = quick("channel", "test", id, SLIPWAY_SECRETS_KEY=key)
+    assert (tried.returncode, "SLIPWAY_ALLOWED_TARGETS" in tried.stderr) == (2, True)
+    assert quick("channel", "delete", id, SLIPWAY_SECRETS_KEY=key).stdout == f"{id} is deleted.\n"
     entries = (await services.audit_log.page(AuditFilter(), 10, None)).values
     assert [(entry.mutation, entry.outcome.value) for entry in entries] == [
         ("deleteChannel", "DONE"),
+        ("testChannel", "DONE"),
+        ("updateChannel", "DONE"),
+        ("rotateChannelSecret", "DONE"),
+        ("updateChannel", "DONE"),
         ("createChannel", "DONE"),
         ("createChannel", "REFUSED"),
     ]
@@ -143,19 +157,19 @@ async def test_a_channel_is_made_listed_and_deleted(services: Services, run: Run
     ],
 )
 async def test_what_cannot_be_is_said_in_a_line(
-    services: Services, refused: Run, arguments: tuple[str, ...], says: str
+    services: Services, quick: Run, arguments: tuple[str, ...], says: str
 ) -> None:
     """Exit status 2, and no traceback."""
-    ended = refused(*arguments)
+    ended = quick(*arguments)
     assert ended.returncode == 2
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("kind", ["token", "sdk-key"])
-async def test_it_wants_to_know_which_store(services: Services, refused: Run, kind: str) -> None:
+async def test_it_wants_to_know_which_store(services: Services, quick: Run, kind: str) -> None:
     """Without a store it names both ways to say which."""
-    ended = refused(kind, "list", SLIPWAY_STORE_URL="")
+    ended = quick(kind, "list", SLIPWAY_STORE_URL="")
     assert ended.returncode == 2
     assert "SLIPWAY_STORE_URL" in ended.stderr
     assert "--data" in ended.stderr

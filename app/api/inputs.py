@@ -11,6 +11,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from app.api import enums  # noqa: F401  (describes the enums before a type names them)
 from app.api.scalars import JSON
+from app.audit import KEPT_SECRET
 from app.catalog import PhaseDraft, PipelineEdit
 from app.domain.commands import Command
 from app.domain.features import FeatureKind, FeatureSpec, TargetingRule
@@ -21,7 +22,6 @@ from app.store.repositories import ReleaseFilter as Filter
 
 SECRET = "secret"  # noqa: S105
 """Of a field's metadata: that what is given must be on no record."""
-_KEPT_SECRET = "(kept secret)"  # noqa: S105
 
 
 @strawberry.input(description="One comparison of an attribute of the context with values.")
@@ -272,7 +272,7 @@ def plain_input(value: Any) -> Any:
         return str(value)
     if is_dataclass(value):
         fields = {
-            field.name: _KEPT_SECRET if field.metadata.get(SECRET) and given else given
+            field.name: KEPT_SECRET if field.metadata.get(SECRET) and given else given
             for field in dataclass_fields(value)
             for given in (getattr(value, field.name),)
         }

@@ -94,6 +94,7 @@ async def test_the_first_command_says_where_to_go_and_answers(demo: Demo, capsys
     assert slipway.printed_url == f"http://localhost:{port}"
     assert f"Status page  http://localhost:{port}/#token={slipway.token}\n" in slipway.output
     assert f"GraphiQL     http://localhost:{port}/graphql\n" in slipway.output
+    assert "Secrets      of channels are sealed with the key in " in slipway.output
     assert (await demo.client.ask("{ viewer { role } }"))["viewer"]["role"] == "ADMIN"
     async with httpx.AsyncClient(base_url=slipway.url, trust_env=False, verify=False) as stranger:
         page = await stranger.get("/graphql", headers={"accept": "text/html"})

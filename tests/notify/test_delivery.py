@@ -1,7 +1,7 @@
 """From a change to the receiver: in order, again after failures, never under two ids, no channel in another's way."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,7 +10,7 @@ from app.domain.access import Principal
 from app.domain.channels import Channel, ChannelKind
 from app.domain.deliveries import Delivery, DeliveryStatus
 from app.domain.notifications import NotificationType
-from app.domain.problems import PermissionDenied, Problem
+from app.domain.problems import AlreadyExists, PermissionDenied, Problem
 from app.domain.releases import ReleaseAction
 from app.notify.channels import ChannelEdit
 from app.services import Services
@@ -330,6 +330,35 @@ async def test_channels_get_what_they_asked_for(services: Services, receiver: Ho
     assert await statuses(services, off) == ["DROPPED"]
     assert await statuses(services, gone) == ["DROPPED"]
     assert await services.courier.due_channels() == []
+
+
+@ON_SQLITE
+async def test_a_channel_made_while_others_are_told_misses_nothing(
+    services: Services, receiver: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changes once it is there reaches it, also when somebody had begun to tell before."""
+    look = services.releases.changed_since
+
+    async def changed_since(since: datetime, limit: int) -> list[tuple[str, int]]:
+        monkeypatch.undo()
+        await webhook(services, receiver)
+        await start_release(services, phase("a"))
+        return await look(since, limit)
+
+    monkeypatch.setattr(services.releases, "changed_since", changed_since)
+    await notify(services)
+    assert receiver.types("/a") == ["RELEASE_STARTED"]
+
+
+@ON_SQLITE
+async def test_an_update_that_is_refused_changes_nothing(services: Services, receiver: Hooks) -> None:
+    """A name that is taken leaves the target as it was."""
+    await webhook(services, receiver, "/a")
+    other = await webhook(services, receiver, "/b")
+    with pytest.raises(AlreadyExists):
+        await services.channels.update(other.id, ChannelEdit(name="Hook /a", target=receiver.url("/c")), ADMIN)
+    assert await services.channels.test(other.id, ADMIN) == (other, None)
+    assert list(receiver.attempts) == ["/b"]
 
 
 @ON_SQLITE
