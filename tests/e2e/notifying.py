@@ -203,4 +203,4 @@ def _judge(receiver: Hooks, expected: dict[str, dict[str, list[tuple[int, str]]]
 if __name__ == "__main__":
     many = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     with tempfile.TemporaryDirectory(prefix="slipway-") as kept:
-        print(asyncio.run(play(Path(kept), many, kills=max(2, many // 15), seed=7, within=600)))
+        print(asyncio.run(play(Path(kept), many, kills=max(2, many // 5), seed=7, within=600)))

@@ -8,7 +8,7 @@ from app.domain.access import Role
 from app.domain.pipelines import Pipeline
 from app.domain.releases import ReleaseAction
 from tests.api.serving import Api
-from tests.domain.builders import ADMIN, ON, SUBMITTER, phase, review
+from tests.domain.builders import ADMIN, HOUR, MINUTE, ON, SUBMITTER, phase, review
 from tests.scene import act, make_feature, make_pipeline
 from tests.web.desk import desk, token_for
 
@@ -52,6 +52,7 @@ async def test_one_is_made_by_keyboard(api: Api, browser: Browser) -> None:
         await page.keyboard.type("World")
         await first.get_by_label("production").check()
         await first.get_by_label("Required approvals").fill("2")
+        await first.get_by_label("reviewers are reminded").fill("45")
         await page.get_by_role("button", name="Add phase").press("Enter")
         second = page.get_by_role("group", name="phase 2", exact=True)
         await expect(second.get_by_label("Phase name")).to_be_focused()
@@ -79,11 +80,13 @@ async def test_one_is_made_by_keyboard(api: Api, browser: Browser) -> None:
                 "Worldproduction, everyonebakes 1 h 30 min2 approvals",
             ]
         )
+        (kept,) = (await api.services.pipelines.page(10, None)).values
+        assert [each.remind_every for each in kept.phases] == [None, 45 * MINUTE]
 
 
 async def test_edits_of_others_are_shown_first(api: Api, browser: Browser) -> None:
     """Who saves over a newer state is told what it is, keeps what they wrote, and saves it knowingly."""
-    made = await make_pipeline(api.services, phase("Canary"), review("World"), name="Shared")
+    made = await make_pipeline(api.services, phase("Canary"), review("World", remind_every=HOUR), name="Shared")
     async with desk(browser, api.base_url, api.token) as ann:
         page = ann.page
         await ann.go(f"/pipelines/{made.id}")

@@ -61,6 +61,13 @@ const bakeTime = {
   },
 };
 
+const remindEvery = {
+  name: "remindEvery",
+  label: "Minutes after which reviewers are reminded, empty for never",
+  show: (iso) => iso && String(seconds(iso) / 60),
+  parse: (written) => (written.trim() ? `PT${number(written) * 60}S` : null),
+};
+
 function plain(written) {
   try {
     return JSON.parse(written, exact);
@@ -98,6 +105,7 @@ export const pipelineFields = (environments) => [
     bakeTime,
     { name: "requiredApprovals", label: "Required approvals, 0 for no review", start: 0, parse: number },
     either("preventSelfApproval", "Who starts the release", "may approve", "may not approve"),
+    remindEvery,
   ]),
 ];
 

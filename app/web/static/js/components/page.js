@@ -17,7 +17,7 @@ export function card(title, content, none = "None.") {
   return h("section.card", h("h2", title), Array.isArray(content) ? list : content);
 }
 
-export const PHASES = "phases { name rules { environments conditions { attribute operator values } } bakeTime requiredApprovals preventSelfApproval }";
+export const PHASES = "phases { name rules { environments conditions { attribute operator values } } bakeTime requiredApprovals preventSelfApproval remindEvery }";
 
 /** How a change progresses through phases. */
 export const plan = (phases) => h("ol", phases.map((each) => phaseCard(each)));
