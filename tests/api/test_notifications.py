@@ -238,3 +238,19 @@ async def test_a_reviewer_who_watches_is_told_at_once(api: Api) -> None:
         assert told == [{"title": "Review needed: checkout, “a”", "isRead": False}]
         assert reviews == [{"isPending": pending, "phase": {"name": "a"}} for pending in (True, False)]
         assert untold == []
+
+
+async def test_two_reviewers_who_ask_the_same_are_answered_each(api: Api) -> None:
+    """The one who has given their approval has nothing waiting any more, the other has: no answer is shared."""
+    made = [await api.services.tokens.create(name, Role.APPROVER, None, ADMIN) for name in ("Ann", "Bob")]
+    waiting = "subscription { pendingReviews { isPending phase { approvals { actor { name } } } } }"
+    release = await start_release(api.services, review("a", approvals=2))
+    async with heard(api, made[0][1], waiting) as of_ann, heard(api, made[1][1], waiting) as of_bob:
+        await until(of_ann, 1)
+        await until(of_bob, 1)
+        await act(api.services, release, ReleaseAction.APPROVE, made[0][0].principal)
+        await until(of_ann, 2)
+        await until(of_bob, 2)
+    approved = {"approvals": [{"actor": {"name": "Ann"}}]}
+    assert of_ann[1] == {"isPending": False, "phase": approved}
+    assert of_bob[1] == {"isPending": True, "phase": approved}
