@@ -1,4 +1,4 @@
-"""The files of the status page, held in memory: at every path of a page the same index.html, which routes by itself."""
+"""The files of the status page, held in memory: at every path of a page there is index.html, which routes by itself."""
 
 import hashlib
 import posixpath
@@ -14,9 +14,10 @@ from starlette.routing import Route
 
 STATIC = Path(__file__).parent / "static"
 
+_LIST = "js/views/releases.js"
 # Each page's path, and the module that shows it.
 PAGES = {
-    "/": "js/views/releases.js",
+    "/": _LIST,
     "/releases/{id}": "js/views/release.js",
     "/features": "js/views/features.js",
     "/features/{key}": "js/views/features.js",
@@ -24,7 +25,7 @@ PAGES = {
     "/pipelines/{id}": "js/views/pipelines.js",
 }
 
-_MAIN = "js/main.js"
+_FIRST, _MAIN, _STYLE = "js/first.js", "js/main.js", "style.css"
 _IMPORT = re.compile(r'^(?:import|export) .*?from "(\.[^"]+)";$', re.MULTILINE | re.DOTALL)
 
 _TYPES = {
@@ -39,6 +40,8 @@ _POLICY = (
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
+_KEPT = "public, max-age=31536000, immutable"
+_ASKED = "no-cache"  # each time, so an update shows at once
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -52,36 +55,58 @@ class File(Struct, frozen=True):
 
 
 def routes() -> list[Route]:
-    """The routes of the page and of its files."""
-    files = read_files()
+    """The routes of the page and of its files.
 
-    def page(view: str) -> Endpoint:
+    The files are below a path that names them all by their content, so that a browser never has to ask for one again.
+    """
+    files = read_files()
+    version = hashlib.sha256("".join(f"{name} {files[name].etag}\n" for name in sorted(files)).encode()).hexdigest()[
+        :16
+    ]
+    root = f"/static/{version}/"
+
+    def index_of(view: str) -> Endpoint:
+        page = _page(files["index.html"].body.decode(), root, view)
         # Told with the page, so that a module is not asked for only once the one that imports it has come.
-        link = ", ".join(f"</static/{name}>; rel=modulepreload" for name in sorted(imported(files, _MAIN, view)))
+        first = sorted(imported(files, _FIRST)) if view == _LIST else []
+        modules = first + sorted(imported(files, _MAIN, view) - set(first))
+        links = [
+            f"<{root}{_STYLE}>; rel=preload; as=style",
+            *(f"<{root}{each}>; rel=modulepreload" for each in modules),
+        ]
 
         async def index(request: Request) -> Response:
-            return _answer(request, files["index.html"], link=link)
+            return _answer(request, page, _ASKED, link=", ".join(links))
 
         return index
 
     async def static(request: Request) -> Response:
         file = files.get(request.path_params["path"])
-        return Response("Not Found", 404, media_type="text/plain") if file is None else _answer(request, file)
+        if file is None:
+            return Response("Not Found", 404, media_type="text/plain")
+        # Of another version, which another process of ours may have named, it is the file that there is now.
+        return _answer(request, file, _KEPT if request.path_params["version"] == version else _ASKED)
 
     return [
-        *(Route(path, page(view), methods=["GET"]) for path, view in PAGES.items()),
-        Route("/static/{path:path}", static, methods=["GET"]),
+        *(Route(path, index_of(view), methods=["GET"]) for path, view in PAGES.items()),
+        Route("/static/{version}/{path:path}", static, methods=["GET"]),
     ]
+
+
+def _page(html: str, root: str, view: str) -> File:
+    """index.html with the files' path; only the list is to ask for its rows before its modules are there."""
+    lines = (line for line in html.splitlines(keepends=True) if view == _LIST or _FIRST not in line)
+    return _file("".join(lines).replace('"/static/', f'"{root}').encode(), ".html")
 
 
 def read_files() -> dict[str, File]:
     """All files by their path."""
-    return {path.relative_to(STATIC).as_posix(): _read(path) for path in STATIC.rglob("*") if path.suffix in _TYPES}
+    paths = (path for path in STATIC.rglob("*") if path.suffix in _TYPES)
+    return {path.relative_to(STATIC).as_posix(): _file(path.read_bytes(), path.suffix) for path in paths}
 
 
-def _read(path: Path) -> File:
-    body = path.read_bytes()
-    return File(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', _TYPES[path.suffix])
+def _file(body: bytes, suffix: str) -> File:
+    return File(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', _TYPES[suffix])
 
 
 def imported(files: Mapping[str, File], *names: str) -> set[str]:
@@ -97,9 +122,9 @@ def imported(files: Mapping[str, File], *names: str) -> set[str]:
     return found
 
 
-def _answer(request: Request, file: File, **more: str) -> Response:
-    """The file; only that it is the same where the browser has it. It asks each time, so an update shows at once."""
-    headers = {"etag": file.etag, "cache-control": "no-cache", "content-security-policy": _POLICY} | more
+def _answer(request: Request, file: File, cache_control: str, **more: str) -> Response:
+    """The file; only that it is the same where the browser has it."""
+    headers = {"etag": file.etag, "cache-control": cache_control, "content-security-policy": _POLICY} | more
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if file.etag in known or "*" in known:
         return Response(status_code=304, headers=headers)

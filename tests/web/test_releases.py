@@ -108,7 +108,7 @@ async def test_a_release_comes_moves_and_settles(api: Api, browser: Browser) -> 
 
 
 async def test_what_is_beyond_the_first_rows_is_there_too(api: Api, browser: Browser) -> None:
-    """The first twenty are asked for, and the others told by the subscription, each once."""
+    """A screenful is asked for, and the others are told by the subscription, each once."""
     services = api.services
     pipeline = await make_pipeline(services, CANARY, name="Path of many")
     for count in range(25):

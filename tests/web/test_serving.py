@@ -25,28 +25,55 @@ async def get(api: Api, path: str, **headers: str) -> Response:
     return await api.http.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
+async def page(api: Api, path: str) -> Response:
+    return await get(api, re.sub(r"\{\w+\}", "some-thing", path))
+
+
+async def root(api: Api) -> str:
+    """The path below which the files are."""
+    found = re.search(r'"(/static/\w+/)style\.css"', (await get(api, "/")).text)
+    assert found
+    return found[1]
+
+
 @pytest.mark.parametrize("path", PAGES)
 async def test_every_page_is_the_same_file(api: Api, path: str) -> None:
-    """A reload at any page's address finds the page, and no token is asked for."""
-    answer = await get(api, re.sub(r"\{\w+\}", "some-thing", path))
+    """A reload at any page's address finds the page, which names its files by their version; no token is asked for."""
+    answer = await page(api, path)
 
     assert (answer.status_code, answer.headers["content-type"]) == (200, TYPES["html"])
-    assert answer.content == (STATIC / "index.html").read_bytes()
+    assert answer.headers["cache-control"] == "no-cache"
+    written = (STATIC / "index.html").read_text(encoding="utf-8").replace("/static/", await root(api))
+    early = [line for line in written.splitlines() if "first.js" in line]
+    assert len(early) == 1
+    kept = written if path == "/" else written.replace(f"{early[0]}\n", "")
+    assert answer.text == kept, "the list alone asks before its modules are there"
+
+    again = await get(api, answer.url.path, if_none_match=answer.headers["etag"])
+    assert (again.status_code, again.content) == (304, b"")
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_every_file_has_its_type_and_is_sent_once(api: Api, name: str) -> None:
-    """A browser that has a file is told that it is the same, and gets another only if it is."""
-    answer = await get(api, f"/static/{name}")
+async def test_every_file_has_its_type_and_is_never_asked_for_again(api: Api, name: str) -> None:
+    """A browser keeps a file for good, since another one has another address."""
+    answer = await get(api, f"{await root(api)}{name}")
     assert (answer.status_code, answer.headers["content-type"]) == (200, TYPES[name.rpartition(".")[2]])
     assert answer.content == (STATIC / name).read_bytes()
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+
+
+async def test_a_file_of_another_version_is_the_one_that_there_is(api: Api) -> None:
+    """While servers are replaced a page may name what only the next one has: it is answered, and not kept for good."""
+    own = await get(api, f"{await root(api)}style.css")
+    answer = await get(api, "/static/0123456789abcdef/style.css")
+    assert (answer.status_code, answer.content) == (200, own.content)
     assert answer.headers["cache-control"] == "no-cache"
 
     etag = answer.headers["etag"]
     for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
-        again = await get(api, f"/static/{name}", if_none_match=known)
+        again = await get(api, "/static/0123456789abcdef/style.css", if_none_match=known)
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
-    assert (await get(api, f"/static/{name}", if_none_match='"other"')).status_code == 200
+    assert (await get(api, "/static/0123456789abcdef/style.css", if_none_match='"other"')).status_code == 200
 
 
 async def test_the_policy_lets_nothing_in(api: Api) -> None:
@@ -70,7 +97,10 @@ async def test_the_policy_lets_nothing_in(api: Api) -> None:
     assert not re.search(r"<style|<script(?![^>]* src=)|\son\w+=|\sstyle=|https?://", answer.text)
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/static/", "/static/no.js", "/static/..%2fserving.py", "/features/a/b"])
+@pytest.mark.parametrize(
+    "path",
+    ["/nothing", "/static/", "/static/0/no.js", "/static/0/..%2fserving.py", "/features/a/b"],
+)
 async def test_what_is_not_there_is_404(api: Api, path: str) -> None:
     """Unknown paths are as they were."""
     assert (await get(api, path)).status_code == 404
@@ -83,23 +113,27 @@ async def test_pages_are_for_reading(api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_a_page_is_small(path: str, record_property: Callable[[str, object], None]) -> None:
+async def test_a_page_is_small(api: Api, path: str, record_property: Callable[[str, object], None]) -> None:
     """What a page loads, a release's dialog too, is below 60,000 bytes as it is written; what all do is on record."""
-    files = read_files()
+    files, html = read_files(), (await page(api, path)).text
+    named = re.findall(r'"/static/\w+/([^"]+)"', html)
     later = ["js/components/action-dialog.js"] if path.startswith("/releases/") else []
-    modules = imported(files, "js/main.js", PAGES[path], *later)
-    shared = {name for name in files if not name.endswith(".js")}
+    loaded = {*named, *imported(files, *named, PAGES[path], *later)}
     record_property("bytes of all files", sum(len(file.body) for file in files.values()))
-    assert sum(len(files[name].body) for name in modules | shared) < MOST_BYTES
+    assert len(html) + sum(len(files[name].body) for name in loaded) < MOST_BYTES
 
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_page_names_its_modules(api: Api, path: str) -> None:
-    """Its modules are told with it: none waits for another."""
-    modules = imported(read_files(), "js/main.js", PAGES[path])
-    link = (await get(api, re.sub(r"\{\w+\}", "some-thing", path))).headers["link"]
+    """Its modules are told with it, those that the list needs to ask for its rows first: none waits for another."""
+    files = read_files()
+    link = (await page(api, path)).headers["link"]
+    told = re.findall(rf"<{await root(api)}([^>]+)>; rel=modulepreload", link)
+    first = imported(files, "js/first.js") if path == "/" else set()
 
-    assert set(re.findall(r"</static/([^>]+)>; rel=modulepreload", link)) == modules
+    assert set(told[: len(first)]) == first
+    assert set(told) == imported(files, "js/main.js", PAGES[path])
+    assert len(told) == len(set(told))
 
 
 async def test_nothing_is_from_elsewhere_and_no_text_becomes_markup() -> None:

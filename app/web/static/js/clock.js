@@ -4,7 +4,7 @@ import { h, setText } from "./dom.js";
 
 const UNITS = [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]];
 const SIZES = { W: 604_800, D: 86_400, H: 3_600, M: 60, S: 1 };
-const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+const EXACT = { dateStyle: "medium", timeStyle: "long" };
 let offset = 0;
 
 /** Milliseconds since 1970, by the server's clock. */
@@ -32,7 +32,10 @@ export const seconds = (iso) =>
 
 export const duration = (iso) => inWords(seconds(iso));
 
-export const exactly = (iso) => EXACT.format(new Date(iso));
+/** The exact time is made on hover: of a thousand in a list, few are asked for. */
+function tellExactly({ target: { dateTime, className }, target }) {
+  if (dateTime) target.title = (className && "until ") + new Date(dateTime).toLocaleString(undefined, EXACT);
+}
 
 /** The seconds until then. */
 const remaining = (iso) => (Date.parse(iso) - now()) / 1000;
@@ -44,14 +47,14 @@ function relatively(iso) {
   return left < 0 ? `${count} ${unit} ago` : `in ${count} ${unit}`;
 }
 
-/** A time, relative and kept so; the exact one is its title. */
-export const time = (iso) => h("time", { datetime: iso, title: exactly(iso) }, relatively(iso));
+/** A time, relative and kept so. */
+export const time = (iso) => h("time", { datetime: iso }, relatively(iso));
 
 const countdown = (iso) => (remaining(iso) > 0 ? `${inWords(Math.ceil(remaining(iso)))} left` : "ends now");
 
 /** What is left of a phase's bake, counted down. */
 export function bakeLeft({ bakeEndsAt: end, bakeRemaining: rest, status }) {
-  if (end) return h("time.left", { datetime: end, title: `until ${exactly(end)}` }, countdown(end));
+  if (end) return h("time.left", { datetime: end }, countdown(end));
   return status === "PAUSED" && h("span.left", `paused with ${duration(rest)} left`);
 }
 
@@ -82,4 +85,5 @@ function appear({ target, skipped }) {
 }
 
 setInterval(tick, 1000);
+document.addEventListener("mouseover", tellExactly);
 document.addEventListener("contentvisibilityautostatechange", appear, true);

@@ -53,6 +53,13 @@ export function setAttribute(node, name, value) {
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value === true ? "" : value);
 }
 
+/** Once what is there now has been painted; soon, where nobody looks. */
+export const painted = () =>
+  new Promise((done) => {
+    requestAnimationFrame(() => setTimeout(done));
+    setTimeout(done, 500);
+  });
+
 let ids = 0;
 
 /** An id for labels and descriptions to refer to. */

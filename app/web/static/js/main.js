@@ -52,9 +52,9 @@ document.body.classList.toggle("signed-out", !isSignedIn);
 if (isSignedIn) {
   byId("sign-out").onclick = () => mayLeave() && signOut();
   byId("try-now").onclick = tryNow;
-  start(byId("main"));
-  connect(follow);
   watchReviews();
+  await start(byId("main")); // and only then what is not seen yet
+  connect(follow);
   setInterval(() => learn().catch(() => {}), AGAIN_MS);
   setInterval(() => wasLost && explain(), 1_000);
 } else {

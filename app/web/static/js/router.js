@@ -1,7 +1,7 @@
 // Which view is shown: by the path, without loading the page again. (A browser without the Navigation API loads it.)
 
 import { errorNotice } from "./components/errors.js";
-import { decoded, setAttribute } from "./dom.js";
+import { decoded, painted, setAttribute } from "./dom.js";
 
 // Each page's path and the module in views/ that shows it: its nameView(params, outlet) begins with an h1, and returns
 // what ends it. It is loaded when it is first shown (and told of by serving.py, so that it comes with the rest).
@@ -21,11 +21,12 @@ let unsaved = () => false;
 let title = "Slipway";
 let mark = "";
 
+/** Show the view of the address, and then of each that follows; it is there once that resolves. */
 export function start(element) {
   outlet = element;
   globalThis.navigation?.addEventListener("navigate", follow);
   addEventListener("beforeunload", (event) => unsaved() && event.preventDefault());
-  show();
+  return show();
 }
 
 /** Ask before the page is left as long as `check()` says that something is not saved. */
@@ -74,15 +75,16 @@ async function show() {
     const isThere = path === each.pathname || path.startsWith(`${each.pathname}/`);
     setAttribute(each, "aria-current", isThere && "page");
   }
-  introduce(outlet.querySelector("h1"));
+  await introduce(outlet.querySelector("h1"));
 }
 
-/** Name the page after its heading, and go on from there by keyboard or screen reader. */
-function introduce(heading) {
+/** Name the page after its heading, and go on from there by keyboard or screen reader, if nobody was quicker. */
+async function introduce(heading) {
   if (!heading) return;
   setTitle(heading.textContent);
   heading.tabIndex = -1;
-  heading.focus({ preventScroll: true });
+  await painted(); // to focus before would lay out the page once more
+  if (!outlet.contains(document.activeElement)) heading.focus({ preventScroll: true });
 }
 
 export function setTitle(text) {

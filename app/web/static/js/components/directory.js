@@ -1,7 +1,7 @@
 // A list of features or pipelines: a box that filters it by name, and what is under way of each, live.
 
 import { h, link, morph, setText } from "../dom.js";
-import { ROW, UNDER_WAY } from "../releases-query.js";
+import { ROW, UNDER_WAY } from "../row-query.js";
 
 const CHANGES = `subscription ($filter: ReleaseFilter!) { releases(filter: $filter) { ${ROW} } }`;
 

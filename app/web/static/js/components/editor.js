@@ -4,6 +4,8 @@ import { announce, h, idempotencyKey, replace } from "../dom.js";
 import { guardEdits } from "../router.js";
 import { button, form } from "./form.js";
 
+document.head.append(h("link", { rel: "stylesheet", href: new URL("../../forms.css", import.meta.url) }));
+
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 /** A mutation and how it may be refused. */

@@ -6,7 +6,8 @@ import { card, page } from "../components/page.js";
 import { progress, releaseRow } from "../components/release-row.js";
 import { specDiff } from "../components/spec-diff.js";
 import { h, link } from "../dom.js";
-import { ROW, SPEC } from "../releases-query.js";
+import { SPEC } from "../releases-query.js";
+import { ROW } from "../row-query.js";
 import { releaseTitle, words } from "../words.js";
 
 const SHOWN = `query ($key: String!) {

@@ -5,7 +5,7 @@ import { directory } from "../components/directory.js";
 import { PHASES, card, page, plan } from "../components/page.js";
 import { releaseRow } from "../components/release-row.js";
 import { h, link } from "../dom.js";
-import { ROW, UNDER_WAY } from "../releases-query.js";
+import { ROW, UNDER_WAY } from "../row-query.js";
 
 const SHOWN = `query ($id: ID!) {
   pipeline(id: $id) { name description ${PHASES} features(first: 100) { edges { node { key } } } activeReleases { ${ROW} } }

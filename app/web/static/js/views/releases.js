@@ -5,19 +5,19 @@ import { now } from "../clock.js";
 import { errorNotice } from "../components/errors.js";
 import { liveList } from "../components/live-list.js";
 import { releaseFilter } from "../components/release-filter.js";
-import { h, replace, setText } from "../dom.js";
-import { ROW, UNDER_WAY } from "../releases-query.js";
+import { h, painted, replace, setText } from "../dom.js";
+import { filterOf, firstRows, PAGE } from "../first.js";
 import { onReview } from "../reviews.js";
+import { ROW, UNDER_WAY } from "../row-query.js";
 
 const OVER = ["COMPLETED", "ABORTED"];
-const PAGE = `query ($filter: ReleaseFilter!, $first: Int!, $after: String) {
-  releases(filter: $filter, first: $first, after: $after) { edges { node { ${ROW} } } ${PAGE_INFO} }
-}`;
 const IDS = `query ($filter: ReleaseFilter!, $after: String) {
   releases(filter: $filter, first: 100, after: $after) { edges { node { id } } ${PAGE_INFO} }
 }`;
 const CHANGES = `subscription ($filter: ReleaseFilter!) { releases(filter: $filter) { ${ROW} } }`;
-const SCREENFUL = 20;
+// Changes that need no pipeline are over at once, and so were never under way. (Clocks may differ a little.) What is
+// older than the history that is shown comes with its next page.
+const recently = () => ({ startedAfter: new Date(now() - 60_000).toISOString() });
 const NONE = "No release is under way. Save a change of a feature that has a pipeline, and it shows up here.";
 
 export function releasesView(params, outlet) {
@@ -38,23 +38,21 @@ export function releasesView(params, outlet) {
 }
 
 /** Both lists, of what was chosen; returns what ends them. `onsettled()` is called once there is what is seen first. */
-function showLists({ status, feature, pipeline }, outlet, counted, onsettled) {
-  const chosen = (statuses) => statuses.filter((each) => !status || each === status);
-  const [underWayIs, overIs] = [chosen(UNDER_WAY), chosen(OVER)];
-  const filterOf = (statuses) => ({ status: statuses, featureKey: feature || null, pipelineId: pipeline || null });
-  const list = (label, statuses) => liveList({ label, holds: (release) => statuses.includes(release.status), onchange: count });
+function showLists(chosen, outlet, counted, onsettled) {
+  const [underWayIs, overIs] = [filterOf(chosen, UNDER_WAY), filterOf(chosen, OVER)];
+  const list = (label, { status }) => liveList({ label, holds: (release) => status.includes(release.status), onchange: count });
   const [underWay, over] = [list("Releases under way", underWayIs), list("History", overIs)];
-  const none = status || feature || pipeline ? "None of the releases under way matches." : NONE;
+  const none = Object.values(chosen).some(Boolean) ? "None of the releases under way matches." : NONE;
   const older = h("button", { type: "button", hidden: true, onclick: () => guard(showOlder) }, "Show older ones");
   const problem = h("div");
-  let after = null;
-  let oldest = "";
+  const watched = new Map();
+  let [after, oldest, isShown] = [null, "", true];
   outlet.ariaBusy = "true";
   replace(
     outlet,
     problem,
-    underWayIs.length > 0 && h("section", { "aria-label": "Under way" }, underWay.node, h("p.empty", none)),
-    overIs.length > 0 && h("section", h("h2", "History"), over.node, h("p.empty", "No such release is over."), older),
+    underWayIs.status.length > 0 && h("section", { "aria-label": "Under way" }, underWay.node, h("p.empty", none)),
+    overIs.status.length > 0 && h("section", h("h2", "History"), over.node, h("p.empty", "No such release is over."), older),
   );
 
   function count() {
@@ -68,18 +66,20 @@ function showLists({ status, feature, pipeline }, outlet, counted, onsettled) {
   }
 
   async function showOlder() {
-    const { releases } = await query(PAGE, { filter: filterOf(overIs), first: 20, after });
+    const { releases } = await query(PAGE, { filter: overIs, first: 20, after });
     releases.edges.forEach(({ node }) => hear(node));
     after = releases.pageInfo.endCursor;
     oldest = releases.edges.at(-1)?.node.id ?? "";
     older.hidden = !releases.pageInfo.hasNextPage;
   }
 
-  /** What is looked at first; the subscription tells the rest. */
+  /** What is looked at first, and once it is there all else. */
   async function begin() {
-    if (underWayIs.length) {
-      const { releases } = await query(PAGE, { filter: filterOf(underWayIs), first: SCREENFUL, after: null });
-      releases.edges.forEach(({ node }) => hear(node));
+    try {
+      if (underWayIs.status.length) (await firstRows(underWayIs)).releases.edges.forEach(({ node }) => hear(node));
+      await painted();
+    } finally {
+      watch(underWayIs, hear);
     }
     await showHistory();
   }
@@ -87,17 +87,17 @@ function showLists({ status, feature, pipeline }, outlet, counted, onsettled) {
   /** After another connection, which tells all that is under way: what is not among it any more has ended meanwhile. */
   async function catchUp() {
     const gone = underWay.known();
-    if (underWayIs.length)
-      for await (const page of pages(IDS, { filter: filterOf(underWayIs) })) page.forEach(({ id }) => gone.delete(id));
+    if (underWayIs.status.length)
+      for await (const page of pages(IDS, { filter: underWayIs })) page.forEach(({ id }) => gone.delete(id));
     gone.forEach(underWay.drop);
     await showHistory();
   }
 
   async function showHistory() {
     after = null;
-    if (overIs.length) await showOlder();
+    if (overIs.status.length) await showOlder();
     outlet.ariaBusy = "false";
-    if (!isOver) watchRecent();
+    watch(overIs, (release) => release.id > oldest && hear(release), recently);
     onsettled();
   }
 
@@ -106,21 +106,17 @@ function showLists({ status, feature, pipeline }, outlet, counted, onsettled) {
     await work().catch((error) => replace(problem, errorNotice(error, () => guard(work))));
   }
 
-  function watch(statuses, next, more = () => {}) {
-    if (!statuses.length) return () => {};
-    const variables = () => ({ filter: { ...filterOf(statuses), ...more() } });
-    return subscribe(CHANGES, variables, { next: ({ releases }) => next(releases), resumed: catchUp });
+  /** Subscribe, once. */
+  function watch(filter, next, more = () => ({})) {
+    if (!isShown || !filter.status.length || watched.has(filter)) return;
+    const variables = () => ({ filter: { ...filter, ...more() } });
+    watched.set(filter, subscribe(CHANGES, variables, { next: ({ releases }) => next(releases), resumed: catchUp }));
   }
-  // Changes that need no pipeline are over at once, and so were never under way. (Clocks may differ a little.) What is
-  // older than the history that is shown comes with its next page.
-  const recently = () => ({ startedAfter: new Date(now() - 60_000).toISOString() });
-  const watchRecent = () => (stopRecent ??= watch(overIs, (release) => release.id > oldest && hear(release), recently));
-  let [stopRecent, isOver] = [null, false];
-  const stops = [watch(underWayIs, hear), onReview(underWay.redraw), underWay.stop, over.stop];
+
+  const ignoreReviews = onReview(underWay.redraw);
   guard(begin);
   return () => {
-    isOver = true;
-    stopRecent?.();
-    stops.forEach((stop) => stop());
+    isShown = false;
+    [...watched.values(), ignoreReviews, underWay.stop, over.stop].forEach((stop) => stop());
   };
 }
