@@ -15,6 +15,7 @@ from app.domain.features import (
     FeatureSpec,
     description_problems,
     key_problems,
+    revision_problems,
     same_json,
     spec_problems,
     spec_size_problems,
@@ -28,7 +29,7 @@ from app.domain.problems import (
     ReleaseInProgress,
     ValidationFailed,
 )
-from app.domain.releases import Release, SpecChange, spec_in_force
+from app.domain.releases import Release, SpecChange, feature_revision, spec_in_force
 from app.engine import ATTEMPTS, Clock, Contention, Engine, new_id, stand_back
 from app.store.documents import DuplicateKey
 from app.store.repositories import Environments, Features, Pipelines, Releases
@@ -115,14 +116,18 @@ class Catalog:
         await self._add_pipeline(pipeline)
         return pipeline
 
-    async def update_pipeline(self, id: str, edit: PipelineEdit, by: Principal) -> Pipeline:
+    async def update_pipeline(
+        self, id: str, edit: PipelineEdit, by: Principal, *, expected_revision: int | None = None
+    ) -> Pipeline:
         """Edit a pipeline. Raises NotFound, ValidationFailed, AlreadyExists or PipelineInUse.
 
+        With an expected revision, only that one is edited: of two edits made from it one is refused.
         A release that starts at the same moment keeps the copy that it took: neither sees half of an edit.
         """
         require_role(by, Role.OPERATOR, "edit a pipeline")
         for _ in range(ATTEMPTS):
             found = await self._pipeline(id)
+            _refuse(revision_problems(expected_revision, found.revision, "pipeline", ("expectedRevision",)))
             await self._refuse_in_use(found, "edited")
             description = edit.description if edit.description is not None else found.description
             pipeline = structs.replace(
@@ -198,7 +203,7 @@ class Catalog:
             found = await self._feature(feature_key)
             if pipeline_id is not None:
                 await self._pipeline(pipeline_id)
-            await self._over(await self._releases.latest_of(feature_key))
+            _refuse_under_way(await self._settled(await self._releases.latest_of(feature_key)))
             feature = structs.replace(found, pipeline_id=pipeline_id, revision=found.revision + 1)
             if await self._features.save(feature):
                 return feature
@@ -211,11 +216,15 @@ class Catalog:
         description: str | None,
         idempotency_key: str | None,
         by: Principal,
+        *,
+        expected_revision: int | None = None,
     ) -> tuple[Feature, Release]:
         """Change what a feature gives: start a release through its pipeline, or one that is completed at once.
 
-        The same idempotency key again gives the release that it started. Raises NotFound, ValidationFailed or
-        ReleaseInProgress.
+        The same idempotency key again gives the release that it started. With an expected revision (see
+        `feature_revision`), only that one is changed: the release has the number after the one that was looked at, and
+        only one release gets a number. A pipeline that is attached in that very moment is for the next change. Raises
+        NotFound, ValidationFailed or ReleaseInProgress.
         """
         require_role(by, Role.OPERATOR, "change a feature")
         feature = await self._feature(key)
@@ -226,7 +235,10 @@ class Catalog:
             # Only now: a release that the same key has started meanwhile must not be taken for somebody else's.
             if idempotency_key is not None and (first := await self._releases.started_with(key, idempotency_key)):
                 return feature, _same_change(first, spec, by)
-            latest = await self._over(latest)
+            latest = await self._settled(latest)
+            revision = feature_revision(feature, latest)
+            _refuse(revision_problems(expected_revision, revision, "feature", ("expectedRevision",)))
+            _refuse_under_way(latest)
             before = spec_in_force(feature, latest)
             if same_json(before, spec):
                 _refuse([FieldProblem(("spec",), "It is the spec in force already: there is nothing to release.")])
@@ -266,17 +278,9 @@ class Catalog:
             )
         return pipeline
 
-    async def _over(self, latest: Release | None) -> Release | None:
-        """A feature's latest release; raises ReleaseInProgress while it is under way, a due bake settled first."""
-        if latest is not None and not latest.is_over:
-            latest = await self._engine.settle(latest)
-            if not latest.is_over:
-                raise ReleaseInProgress(
-                    f"{latest.feature_key} has a release under way, #{latest.number} ({latest.status.value}). "
-                    "Wait for its end, or abort it.",
-                    latest,
-                )
-        return latest
+    async def _settled(self, latest: Release | None) -> Release | None:
+        """A feature's latest release after the bake that is due has ended."""
+        return latest if latest is None or latest.is_over else await self._engine.settle(latest)
 
     async def _refuse_in_use(self, pipeline: Pipeline, what: str) -> None:
         releases = await self._releases.under_way_in(pipeline.id)
@@ -336,6 +340,16 @@ def _refuse(problems: Iterator[FieldProblem] | tuple[FieldProblem, ...] | list[F
     found = list(problems)
     if found:
         raise ValidationFailed(found)
+
+
+def _refuse_under_way(latest: Release | None) -> None:
+    """Raise ReleaseInProgress if a feature's latest release is under way."""
+    if latest is not None and not latest.is_over:
+        raise ReleaseInProgress(
+            f"{latest.feature_key} has a release under way, #{latest.number} ({latest.status.value}). "
+            "Wait for its end, or abort it.",
+            latest,
+        )
 
 
 def _idempotency_key_problems(key: str | None) -> Iterator[FieldProblem]:

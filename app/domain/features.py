@@ -128,6 +128,16 @@ def description_problems(description: str | None, path: tuple[str, ...]) -> Iter
         yield FieldProblem(path, f"Use at most {MAX_DESCRIPTION} characters.")
 
 
+def revision_problems(expected: int | None, current: int, what: str, path: tuple[str, ...]) -> Iterator[FieldProblem]:
+    """That what is to be changed is not at the revision that the change was made from, if one is named."""
+    if expected is None or expected == current:
+        return
+    if expected < current:
+        yield FieldProblem(path, f"The {what} has changed since revision {expected}: it is at revision {current}.")
+    else:
+        yield FieldProblem(path, f"The {what} has no revision {expected} yet: it is at revision {current}.")
+
+
 def duplicate_problems(names: Sequence[str], path: tuple[str, ...]) -> Iterator[FieldProblem]:
     """One problem for each element whose name an earlier one has, letter case aside."""
     seen: set[str] = set()

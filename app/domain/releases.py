@@ -176,6 +176,16 @@ def spec_in_force(feature: Feature, latest: Release | None) -> FeatureSpec:
     return latest.change.after if latest.status is ReleaseStatus.COMPLETED else latest.change.before
 
 
+def feature_revision(feature: Feature, latest: Release | None) -> int:
+    """Counts what was changed of a feature: its own writes, and each start and each end of its releases.
+
+    Both parts only ever grow, so that it is the same only where feature, spec in force and release under way are.
+    """
+    if latest is None:
+        return feature.revision
+    return feature.revision + 2 * latest.number - (0 if latest.is_over else 1)
+
+
 def expected_end(release: Release, now: datetime) -> datetime | None:
     """When the release is completed if nobody acts; None where a review or a pause is in the way, or it is over."""
     current = release.current_phase
