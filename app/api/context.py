@@ -1,5 +1,6 @@
 """What the resolvers of one operation share: who asks, the process's services, and loaders that batch reads."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from app.api.limits import Limits
 from app.domain.access import Principal, Role
 from app.domain.environments import Environment
 from app.domain.pipelines import Pipeline
+from app.domain.releases import Release
 from app.services import Services
 
 T = TypeVar("T")
@@ -46,6 +48,21 @@ class Context:
     def pipelines(self) -> DataLoader[str, Pipeline | None]:
         """Pipelines by id."""
         return _loader(self.services.pipelines.get_many)
+
+    @cached_property
+    def latest_releases(self) -> DataLoader[str, Release | None]:
+        """The latest releases of features, by their keys.
+
+        What is asked of a feature in one go is answered from one read: a revision newer than the spec beside it would
+        let a change of that spec overwrite one that its author has not seen.
+        """
+        return DataLoader(load_fn=self._read_latest, cache=False)
+
+    async def _read_latest(self, keys: list[str]) -> list[Release | BaseException | None]:
+        distinct = list(dict.fromkeys(keys))
+        found = await asyncio.gather(*map(self.services.releases.latest_of, distinct), return_exceptions=True)
+        latest = dict(zip(distinct, found, strict=True))
+        return [latest[key] for key in keys]
 
     @cached_property
     def _environments(self) -> DataLoader[str, list[Environment] | None]:

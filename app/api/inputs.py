@@ -152,6 +152,11 @@ class UpdatePipelineInput:
     phases: list[PhaseInput] | None = strawberry.field(
         description="All its phases anew; one that keeps its name keeps its id.", default=strawberry.UNSET
     )
+    expected_revision: int | None = strawberry.field(
+        description="The `Pipeline.revision` that the edit was made from: if it is at another one, nothing is written "
+        "and the answer is ValidationFailed. Left out, the edit is made of whatever is there.",
+        default=None,
+    )
 
     def edit(self) -> PipelineEdit:
         """The catalog's edit."""
@@ -187,6 +192,11 @@ class UpdateFeatureInput:
     )
     idempotency_key: str | None = strawberry.field(
         description="Sent again with the same key, the change answers with the release that it started.", default=None
+    )
+    expected_revision: int | None = strawberry.field(
+        description="The `Feature.revision` that the change was made from: if it is at another one, nothing is written "
+        "and the answer is ValidationFailed. Left out, the change is made of whatever is there.",
+        default=None,
     )
 
 

@@ -80,7 +80,10 @@ class Mutation(ChannelMutations, NotificationMutations):
     ) -> PipelinePayload:
         """See `Catalog.update_pipeline`."""
         catalog, caller = info.context.services.catalog, info.context.caller
-        return PipelinePayload(pipeline=await catalog.update_pipeline(given.id, given.edit(), caller))
+        pipeline = await catalog.update_pipeline(
+            given.id, given.edit(), caller, expected_revision=given.expected_revision
+        )
+        return PipelinePayload(pipeline=pipeline)
 
     @mutation(DuplicatePipelineResult, "Create a pipeline like another, which may be in use. Needs OPERATOR.")
     async def duplicate_pipeline(
@@ -134,7 +137,12 @@ class Mutation(ChannelMutations, NotificationMutations):
     ) -> UpdateFeaturePayload:
         """See `Catalog.update_feature`."""
         feature, release = await info.context.services.catalog.update_feature(
-            given.key, given.spec.spec(), given.description, given.idempotency_key, info.context.caller
+            given.key,
+            given.spec.spec(),
+            given.description,
+            given.idempotency_key,
+            info.context.caller,
+            expected_revision=given.expected_revision,
         )
         return UpdateFeaturePayload(feature=feature, release=release)
 

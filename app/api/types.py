@@ -89,7 +89,11 @@ def _expected_end_at(root: releases.Release, info: Info) -> datetime | None:
 
 
 async def _feature_spec(root: features.Feature, info: Info) -> features.FeatureSpec:
-    return releases.spec_in_force(root, await info.context.services.releases.latest_of(root.key))
+    return releases.spec_in_force(root, await info.context.latest_releases.load(root.key))
+
+
+async def _feature_revision(root: features.Feature, info: Info) -> int:
+    return releases.feature_revision(root, await info.context.latest_releases.load(root.key))
 
 
 async def _feature_pipeline(root: features.Feature, info: Info) -> pipelines.Pipeline | None:
@@ -97,7 +101,7 @@ async def _feature_pipeline(root: features.Feature, info: Info) -> pipelines.Pip
 
 
 async def _active_release(root: features.Feature, info: Info) -> releases.Release | None:
-    latest = await info.context.services.releases.latest_of(root.key)
+    latest = await info.context.latest_releases.load(root.key)
     return None if latest is None or latest.is_over else latest
 
 
@@ -158,6 +162,12 @@ class Feature(Node):
     )
     active_release: Release | None = computed(_active_release, "The release under way, if there is one.")
     releases: ReleaseConnection = computed(_feature_releases, "Its history: every change, the newest first.")
+    revision: int = computed(
+        _feature_revision,
+        "Counts its changes: 1 when it is created, and one more each time a pipeline is attached or detached, a "
+        "release of it starts, and one ends. What happens to a release in between does not count, nor does an edit of "
+        "the pipeline. It is that of the `spec` and the `pipelineId` beside it.",
+    )
 
     @classmethod
     def is_type_of(cls, value: object, _info: object) -> bool:
@@ -192,6 +202,7 @@ class Pipeline(Node):
     active_releases: list[Release] = computed(
         _pipeline_releases, "The releases under way through it, the oldest first, 100 at most."
     )
+    revision: int = plain("Counts its writes: of two answers the one with the higher revision is newer.")
 
     @classmethod
     def is_type_of(cls, value: object, _info: object) -> bool:
