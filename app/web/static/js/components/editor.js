@@ -13,8 +13,8 @@ export const mutation = (name, input, problems = "... on ValidationFailed { fiel
   `mutation ($input: ${input}!) { ${name}(input: $input) { __typename ... on Problem { message } ${problems} } }`;
 
 /**
- * The card. `ask()` finds {value, …} as it is now, `fields(found)` are its fields, `show(value, before)` tells what others made
- * of it; `review(value, found)` resolves to whether a change is confirmed; `save(value, key)` mutates; `end(saved)` is called last.
+ * The card. `ask()` finds {value, revision, …} as it is now, `fields(found)` are its fields, `show(value, before)` tells what others made
+ * of it; `review(value, found)` resolves to whether a change is confirmed; `save(value, key, revision)` mutates; `end(saved)` is called last.
  */
 export async function editor({ title, fields, ask, show, review, save, end }) {
   const found = await ask();
@@ -31,15 +31,17 @@ export async function editor({ title, fields, ask, show, review, save, end }) {
   }
 
   async function attempt(value) {
+    let now;
     for (let seen; ;) {
-      const now = await ask();
+      now = await ask();
       if (!same(now.value, base)) return conflict(now.value);
       if (!review || same(now, seen)) break;
       if (!(await review(value, now))) return;
       seen = now; // and look once more: confirming takes a while
     }
     if (!same(last?.value, value)) last = { value, key: idempotencyKey() };
-    const { __typename: type, message, fields } = await save(value, last.key);
+    const { __typename: type, message, fields } = await save(value, last.key, now.revision);
+    if (fields?.[0]?.path[0] === "expectedRevision") return attempt(value); // somebody was faster: look what they made of it
     if (message) return edited.tell(fields ?? [{ path: type === "AlreadyExists" ? [parts[0].name] : [], message }]);
     announce(`${title}: done.`);
     end(true);

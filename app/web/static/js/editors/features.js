@@ -10,7 +10,7 @@ import { h } from "../dom.js";
 import { SPEC } from "../releases-query.js";
 
 const NOW = `query ($key: String!) {
-  environments { name pipelineRequired } feature(key: $key) { kind spec ${SPEC} pipelineId pipeline { name ${PHASES} } }
+  environments { name pipelineRequired } feature(key: $key) { kind revision spec ${SPEC} pipelineId pipeline { name ${PHASES} } }
 }`;
 const CREATE = mutation("createFeature", "CreateFeatureInput");
 const CHANGE = mutation("updateFeature", "UpdateFeatureInput");
@@ -56,7 +56,8 @@ export const change = (key, end) =>
     },
     show: (after, before) => specDiff({ before, after }),
     review: ({ description, ...spec }, found) => review(key, spec, found),
-    save: ({ description, ...spec }, idempotencyKey) => mutate(CHANGE, { input: { key, spec, description, idempotencyKey } }),
+    save: ({ description, ...spec }, idempotencyKey, expectedRevision) =>
+      mutate(CHANGE, { input: { key, spec, description, idempotencyKey, expectedRevision } }),
     end,
   });
 

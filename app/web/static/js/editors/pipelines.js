@@ -8,7 +8,7 @@ import { PHASES, plan } from "../components/page.js";
 import { announce, h } from "../dom.js";
 import { go } from "../router.js";
 
-const NOW = `query ($id: ID!) { environments { name } pipeline(id: $id) { name description ${PHASES} } }`;
+const NOW = `query ($id: ID!) { environments { name } pipeline(id: $id) { revision name description ${PHASES} } }`;
 const CREATE = mutation("createPipeline", "CreatePipelineInput");
 const UPDATE = mutation("updatePipeline", "UpdatePipelineInput");
 const DELETE = "mutation ($id: ID!) { deletePipeline(id: $id) { ... on Problem { message } } }";
@@ -19,11 +19,12 @@ export const edit = (id, end) =>
     title: id ? "Edit the pipeline" : "New pipeline",
     fields: ({ environments }) => pipelineFields(environments),
     async ask() {
-      const { environments, pipeline: value } = await query(NOW, { id: id ?? "" });
-      return { environments, value };
+      const { environments, pipeline } = await query(NOW, { id: id ?? "" });
+      const { revision, ...value } = pipeline ?? {};
+      return { environments, revision, value: pipeline && value };
     },
     show: (now) => now && [h("strong", now.name), h("p", now.description), plan(now.phases)],
-    save: (input) => (id ? mutate(UPDATE, { input: { id, ...input } }) : mutate(CREATE, { input })),
+    save: (input, _, expectedRevision) => (id ? mutate(UPDATE, { input: { id, expectedRevision, ...input } }) : mutate(CREATE, { input })),
     end,
   });
 
