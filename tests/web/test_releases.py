@@ -502,6 +502,7 @@ async def test_a_server_that_hangs_is_noticed(api: Api, browser: Browser) -> Non
         def pass_on(route: WebSocketRoute) -> None:
             server = route.connect_to_server()
             route.on_message(lambda message: None if hangs.is_set() else server.send(message))
+            server.on_message(lambda message: None if hangs.is_set() else route.send(message))
 
         await ann.page.clock.install()
         await ann.page.route_web_socket("**/graphql", pass_on)
