@@ -22,8 +22,9 @@ Source = TypeVar("Source", EventsOf, MatchingReleases)
 Render = Callable[[object], Awaitable[str]]
 """Executes the question for one event and encodes the answer: the payload of `next`."""
 
-# Sockets that are written to before others have their turn. So few, that who makes events gets on meanwhile: what has come
-# by the end of a round is told together in the next one, with one write for each socket. Fewer make a lone event late.
+# Sockets that are written to before others have their turn. So few, that who makes events gets on meanwhile: what
+# has come by the end of a round is told together in the next one, with one write for each socket. With fewer, an event
+# that comes alone takes longer.
 _AT_A_TIME = 25
 _RETRY_SECONDS = 1.0
 
