@@ -1,9 +1,7 @@
 """`slipway channel ...`: on the store itself, without the API, but on the audit log too."""
 
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from msgspec import structs
 
@@ -11,19 +9,13 @@ from app.audit import KEPT_SECRET
 from app.credential_commands import audited, opened
 from app.domain.access import ADMINISTRATOR
 from app.domain.channels import Channel, ChannelKind
-from app.domain.problems import FieldProblem, ValidationFailed
 from app.engine import SystemClock
 from app.notify.channels import ChannelEdit, ChannelRegister
-from app.notify.chats import Chats
-from app.notify.courier import Courier
-from app.notify.targets import Targets
-from app.notify.webhooks import Webhooks
-from app.store.documents import Store
+from app.notify.courier import open_courier
+from app.settings import ChannelSettings
 from app.store.notifications import Channels, Deliveries, Secrets
 from app.store.repositories import Pipelines, Releases
 from app.store.sealing import Sealer
-
-_SECONDS = 10.0
 
 
 class _Unprompted:
@@ -34,49 +26,37 @@ class _Unprompted:
 
 
 @asynccontextmanager
-async def _register(store: Store, data: Path | None) -> AsyncIterator[ChannelRegister]:
-    secrets, clock = Secrets(store, Sealer(_keys(data))), SystemClock()
-    targets = Targets(tuple(filter(None, map(str.strip, os.environ.get("SLIPWAY_ALLOWED_TARGETS", "").split(",")))))
-    webhooks, channels, deliveries = Webhooks(targets, _SECONDS), Channels(store), Deliveries(store)
-    url = os.environ.get("SLIPWAY_PUBLIC_URL", "http://localhost:8000")
-    chats = Chats(targets, _SECONDS)
-    courier = Courier(channels, secrets, deliveries, Releases(store), webhooks, chats, clock, url, _SECONDS)
-    try:
-        yield ChannelRegister(channels, secrets, deliveries, Pipelines(store), courier, _Unprompted(), clock)
-    finally:
-        await webhooks.aclose()
-
-
-def _keys(data: Path | None) -> tuple[str, ...]:
-    """The keys of the environment, or else of a data folder. Raises ValidationFailed for what is none."""
-    given = os.environ.get("SLIPWAY_SECRETS_KEY", "")
-    if not given and data is not None and (data / "secrets-key").exists():
-        given = (data / "secrets-key").read_text(encoding="ascii")
-    keys = tuple(filter(None, map(str.strip, given.split(","))))
-    try:
-        Sealer(keys)
-    except ValueError:
-        raise ValidationFailed([FieldProblem(("SLIPWAY_SECRETS_KEY",), "It is not 32 bytes in base64.")]) from None
-    return keys
+async def _changing(
+    store_url: str, settings: ChannelSettings, mutation: str, given: dict[str, str | None]
+) -> AsyncIterator[ChannelRegister]:
+    """The channels of a store, to the end of the block; what is done there is on the audit log."""
+    async with opened(store_url) as store:
+        clock, channels, deliveries = SystemClock(), Channels(store), Deliveries(store)
+        secrets = Secrets(store, Sealer(settings.sealing_keys))
+        async with (
+            open_courier(channels, secrets, deliveries, Releases(store), clock, settings) as courier,
+            audited(store, mutation, given),
+        ):
+            yield ChannelRegister(channels, secrets, deliveries, Pipelines(store), courier, _Unprompted(), clock)
 
 
 async def create_channel(
-    store_url: str, data: Path | None, is_webhook: bool, name: str, target: str, edit: ChannelEdit
+    store_url: str, settings: ChannelSettings, is_webhook: bool, name: str, target: str, edit: ChannelEdit
 ) -> None:
     """Make a channel; of a webhook print its secret, the only time. Raises `Problem` or `StoreUnavailable`."""
     kind = ChannelKind.WEBHOOK if is_webhook else ChannelKind.APPRISE
     given = {"kind": kind.value, **_recorded(structs.replace(edit, name=name, target=target))}
-    async with opened(store_url) as store, _register(store, data) as register, audited(store, "createChannel", given):
+    async with _changing(store_url, settings, "createChannel", given) as register:
         channel, secret = await register.create(kind, name, target, edit, ADMINISTRATOR)
     print(f"{channel.id}  {channel.address}  {channel.name}")
     if secret is not None:
         print(f"Its secret, shown only now: {secret}")
 
 
-async def update_channel(store_url: str, data: Path | None, id: str, edit: ChannelEdit) -> None:
+async def update_channel(store_url: str, settings: ChannelSettings, id: str, edit: ChannelEdit) -> None:
     """Change a channel. Raises `Problem` or `StoreUnavailable`."""
     given = {"id": id, **_recorded(edit)}
-    async with opened(store_url) as store, _register(store, data) as register, audited(store, "updateChannel", given):
+    async with _changing(store_url, settings, "updateChannel", given) as register:
         channel = await register.update(id, edit, ADMINISTRATOR)
     print(f"{channel.id}  {_state(channel)}  {channel.address}  {channel.name}")
 
@@ -106,34 +86,24 @@ def _state(channel: Channel) -> str:
     return "enabled" if channel.enabled else "disabled"
 
 
-async def try_channel(store_url: str, data: Path | None, id: str) -> None:
+async def try_channel(store_url: str, settings: ChannelSettings, id: str) -> None:
     """Send a test message. Raises `Problem`, `StoreUnavailable`, or ValueError if it does not arrive."""
-    async with (
-        opened(store_url) as store,
-        _register(store, data) as register,
-        audited(store, "testChannel", {"id": id}),
-    ):
+    async with _changing(store_url, settings, "testChannel", {"id": id}) as register:
         channel, error = await register.test(id, ADMINISTRATOR)
     if error is not None:
         raise ValueError(f"{channel.name} does not have it. {error}")
     print(f"{channel.name} has it.")
 
 
-async def rotate_channel(store_url: str, data: Path | None, id: str) -> None:
+async def rotate_channel(store_url: str, settings: ChannelSettings, id: str) -> None:
     """Give a webhook a new secret and print it, the only time. Raises `Problem` or `StoreUnavailable`."""
-    given: dict[str, str | None] = {"id": id}
-    async with (
-        opened(store_url) as store,
-        _register(store, data) as register,
-        audited(store, "rotateChannelSecret", given),
-    ):
+    async with _changing(store_url, settings, "rotateChannelSecret", {"id": id}) as register:
         channel, secret = await register.rotate(id, ADMINISTRATOR)
     print(f"{channel.id}  {channel.name}\nIts new secret, shown only now: {secret}")
 
 
-async def delete_channel(store_url: str, data: Path | None, id: str) -> None:
+async def delete_channel(store_url: str, settings: ChannelSettings, id: str) -> None:
     """Delete a channel. Raises `Problem` or `StoreUnavailable`."""
-    given: dict[str, str | None] = {"id": id}
-    async with opened(store_url) as store, _register(store, data) as register, audited(store, "deleteChannel", given):
+    async with _changing(store_url, settings, "deleteChannel", {"id": id}) as register:
         await register.delete(id, ADMINISTRATOR)
     print(f"{id} is deleted.")

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from app.audit import Auditor
 from app.credentials import Credential
@@ -31,11 +30,6 @@ async def opened(store_url: str) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
-
-
-def store_of(data: Path) -> str:
-    """The URL of the store in a data folder of `slipway dev`."""
-    return f"sqlite:///{(data / 'slipway.db').absolute()}"
 
 
 def _tokens(store: Store) -> TokenRegister:

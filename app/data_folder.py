@@ -15,8 +15,26 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import quote
 
+SECRETS_KEY: Final = "secrets-key"
 TOKEN_PREFIX: Final = "slw_"  # noqa: S105 (no password: it lets people and scanners tell what a leaked token is)
+
+
+def database(folder: Path) -> Path:
+    """The SQLite file of a data folder."""
+    return folder / "slipway.db"
+
+
+def store_url(folder: Path) -> str:
+    """The URL of the store in a data folder."""
+    return f"sqlite:///{quote(str(database(folder).absolute()))}"
+
+
+def kept_secrets_key(folder: Path) -> str | None:
+    """The key that channels' secrets are sealed with in a data folder, if it has one."""
+    kept = folder / SECRETS_KEY
+    return kept.read_text(encoding="ascii").strip() if kept.exists() else None
 
 
 class EmbeddedError(Exception):
@@ -97,18 +115,13 @@ class DataFolder:
     ) -> None:
         self.close()
 
-    @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.path / "slipway.db"
-
     def admin_token(self) -> str:
         """Return the administrator's token: made the first time, the same from then on."""
         return self._kept("admin-token", lambda: TOKEN_PREFIX + secrets.token_urlsafe(32))
 
     def secrets_key(self) -> str:
         """Return the key that channels' secrets are sealed with: made the first time, the same from then on."""
-        return self._kept("secrets-key", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        return self._kept(SECRETS_KEY, lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
     def _kept(self, name: str, make: Callable[[], str]) -> str:
         kept = self.path / name

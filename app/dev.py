@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from app import worker
-from app.data_folder import DataFolder
+from app.data_folder import SECRETS_KEY, DataFolder, store_url
 from app.demo import load_demo
 from app.domain.access import ADMINISTRATOR
 from app.embedded import EmbeddedValkey, parent_gone
@@ -35,7 +35,7 @@ async def run(host: str, port: int, data: Path, demo: bool, log_level: str) -> N
         token = os.environ.get("SLIPWAY_ADMIN_TOKEN") or folder.admin_token()
         async with EmbeddedValkey(folder.path) as valkey:
             settings = Settings(
-                store_url=f"sqlite:///{quote(str(folder.database))}",
+                store_url=store_url(folder.path),
                 redis_url=valkey.url,
                 admin_token=SecretStr(token),
                 log_level=log_level,
@@ -90,7 +90,7 @@ async def _welcome(server: Server, services: Services, greeting: list[str], demo
 
 def _greeting(url: str, token: str, folder: DataFolder) -> list[str]:
     is_given = bool(os.environ.get("SLIPWAY_SECRETS_KEY"))
-    key = "of SLIPWAY_SECRETS_KEY" if is_given else f"in {escape(str(folder.path / 'secrets-key'))}"
+    key = "of SLIPWAY_SECRETS_KEY" if is_given else f"in {escape(str(folder.path / SECRETS_KEY))}"
     return [
         f"[bold]Slipway is up[/bold] at {url}",
         "",

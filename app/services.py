@@ -13,12 +13,9 @@ from app.claims import Claims
 from app.engine import Clock, Engine, SystemClock
 from app.live import Hub
 from app.notify.channels import ChannelRegister
-from app.notify.chats import Chats
-from app.notify.courier import Courier
+from app.notify.courier import Courier, open_courier
 from app.notify.feed import Feed
-from app.notify.targets import Targets
 from app.notify.telling import Teller
-from app.notify.webhooks import Webhooks
 from app.sdk_keys import SdkKeyRegister
 from app.settings import Settings
 from app.store import open_store
@@ -95,10 +92,7 @@ async def open_services(settings: Settings, clock: Clock | None = None) -> Async
         token_list, sdk_key_list, audit_log = Tokens(store), SdkKeys(store), AuditLog(store)
         channel_list, deliveries = Channels(store), Deliveries(store)
         notifications, read_marks = Notifications(store), ReadMarks(store)
-        secrets = Secrets(store, Sealer(tuple(key.get_secret_value() for key in settings.secrets_key)))
-        targets = Targets(settings.allowed_targets)
-        webhooks = Webhooks(targets, settings.delivery_seconds)
-        stack.push_async_callback(webhooks.aclose)
+        secrets = Secrets(store, Sealer(settings.sealing_keys))
         teller = Teller(
             releases,
             channel_list,
@@ -111,16 +105,8 @@ async def open_services(settings: Settings, clock: Clock | None = None) -> Async
             settings.public_url,
             lambda: engine.is_draining,
         )
-        courier = Courier(
-            channel_list,
-            secrets,
-            deliveries,
-            releases,
-            webhooks,
-            Chats(targets, settings.delivery_seconds),
-            clock,
-            settings.public_url,
-            settings.delivery_seconds,
+        courier = await stack.enter_async_context(
+            open_courier(channel_list, secrets, deliveries, releases, clock, settings)
         )
         yield Services(
             settings=settings,

@@ -5,7 +5,7 @@ import os
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -24,13 +24,65 @@ def default_graphiql_dir() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "slipway" / "graphiql"
 
 
-class Settings(BaseSettings):
+def _parts(given: Any) -> tuple[Any, ...]:
+    """What a variable names, separated by commas; in a program it is given as it is."""
+    return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+
+class ChannelSettings(BaseSettings):
+    """What channels are kept with and spoken to by: what a command on the store needs too."""
+
+    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", extra="ignore")
+
+    public_url: Annotated[str, StringConstraints(pattern="^https?://.")] = Field(
+        default="http://localhost:8000",
+        description="Where people reach this Slipway: what links in messages begin with",
+    )
+    secrets_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="The key that channels' secrets are kept with, 32 bytes in base64 (openssl rand -base64 32); to "
+        "change it, the new one and after a comma the old one",
+    )
+    allowed_targets: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Private addresses and networks that channels may reach, by commas: 10.1.0.0/16,127.0.0.1",
+    )
+    delivery_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
+        default=10, description="Seconds that one attempt to reach a channel may take"
+    )
+
+    @property
+    def sealing_keys(self) -> tuple[str, ...]:
+        """The secrets' keys as a `Sealer` takes them."""
+        return tuple(key.get_secret_value() for key in self.secrets_key)
+
+    @field_validator("secrets_key", mode="before")
+    @classmethod
+    def _keys(cls, given: object) -> object:
+        keys = _parts(given)
+        try:
+            Sealer(tuple(key if isinstance(key, str) else key.get_secret_value() for key in keys))
+        except ValueError:
+            raise ValueError("it is not 32 bytes in base64") from None
+        return keys
+
+    @field_validator("allowed_targets", mode="before")
+    @classmethod
+    def _networks(cls, given: object) -> object:
+        networks = _parts(given)
+        for network in networks:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ValueError(str(error)) from None
+        return networks
+
+
+class Settings(ChannelSettings):
     """Environment variables, each with the prefix SLIPWAY_. Those without a default must be set.
 
     `slipway dev` sets them itself. A limit is what one client may ask of one process.
     """
-
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", extra="ignore")
 
     store_url: _Text = Field(
         description="Where releases are stored: mongodb://host:27017/slipway, or sqlite:////absolute/path.db"
@@ -52,23 +104,6 @@ class Settings(BaseSettings):
     )
     graphiql_dir: Path = Field(
         default_factory=default_graphiql_dir, description="The folder that `slipway graphiql` put GraphiQL's files into"
-    )
-
-    public_url: Annotated[str, StringConstraints(pattern="^https?://.")] = Field(
-        default="http://localhost:8000",
-        description="Where people reach this Slipway: what links in messages begin with",
-    )
-    secrets_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        default=(),
-        description="The key that channels' secrets are kept with, 32 bytes in base64 (openssl rand -base64 32); to "
-        "change it, the new one and after a comma the old one",
-    )
-    allowed_targets: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(),
-        description="Private addresses and networks that channels may reach, by commas: 10.1.0.0/16,127.0.0.1",
-    )
-    delivery_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
-        default=10, description="Seconds that one attempt to reach a channel may take"
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Origins whose pages may call the API, separated by commas: https://ops.example.com"
@@ -125,32 +160,11 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _separate(cls, given: object) -> object:
-        origins = tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
-        for origin in cast(tuple[str, ...], origins):
+        origins = _parts(given)
+        for origin in origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin!r} is not an origin such as https://ops.example.com")
         return origins
-
-    @field_validator("secrets_key", mode="before")
-    @classmethod
-    def _keys(cls, given: object) -> object:
-        keys = tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
-        try:
-            Sealer(tuple(key if isinstance(key, str) else key.get_secret_value() for key in cast(Any, keys)))
-        except ValueError:
-            raise ValueError("it is not 32 bytes in base64") from None
-        return keys
-
-    @field_validator("allowed_targets", mode="before")
-    @classmethod
-    def _networks(cls, given: object) -> object:
-        parts = tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
-        for part in cast(tuple[str, ...], parts):
-            try:
-                ip_network(part)
-            except ValueError as error:
-                raise ValueError(str(error)) from None
-        return parts
 
     @field_validator("oidc_roles", mode="before")
     @classmethod

@@ -5,14 +5,17 @@ import os
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.checked_settings import fail
+from app.checked_settings import fail, fail_settings
 from app.domain.access import Role
 from app.domain.credentials import MAX_LIFETIME
 from app.domain.notifications import NotificationType
+
+if TYPE_CHECKING:
+    from app.settings import ChannelSettings
 
 tokens = typer.Typer(help="API tokens: made, listed and revoked on the store.", no_args_is_help=True)
 sdk_keys = typer.Typer(
@@ -110,8 +113,8 @@ def create_channel(
     from app.channel_commands import create_channel
     from app.notify.channels import ChannelEdit
 
-    edit = ChannelEdit(types=tuple(type or ()), features=tuple(feature or ()), pipeline_ids=tuple(pipeline or ()))
-    _on_store(data, lambda url: create_channel(url, data, webhook, name, target, edit))
+    edit = ChannelEdit(types=type, features=feature, pipeline_ids=pipeline)
+    _on_channels(data, lambda url, settings: create_channel(url, settings, webhook, name, target, edit))
 
 
 @channels.command("list")
@@ -141,15 +144,8 @@ def update_channel(
     from app.channel_commands import update_channel
     from app.notify.channels import ChannelEdit
 
-    edit = ChannelEdit(
-        name=name,
-        target=target,
-        types=None if type is None else tuple(type),
-        features=None if feature is None else tuple(feature),
-        pipeline_ids=None if pipeline is None else tuple(pipeline),
-        enabled=enabled,
-    )
-    _on_store(data, lambda url: update_channel(url, data, id, edit))
+    edit = ChannelEdit(name, target, type, feature, pipeline, enabled)
+    _on_channels(data, lambda url, settings: update_channel(url, settings, id, edit))
 
 
 @channels.command("test")
@@ -157,7 +153,7 @@ def try_channel(id: ChannelId, data: StoreData = None) -> None:
     """Send a test message now; exit status 2 if it does not arrive."""
     from app.channel_commands import try_channel
 
-    _on_store(data, lambda url: try_channel(url, data, id))
+    _on_channels(data, lambda url, settings: try_channel(url, settings, id))
 
 
 @channels.command("rotate")
@@ -165,7 +161,7 @@ def rotate_channel(id: ChannelId, data: StoreData = None) -> None:
     """Give a webhook a new secret, shown once; for a day the old one signs too."""
     from app.channel_commands import rotate_channel
 
-    _on_store(data, lambda url: rotate_channel(url, data, id))
+    _on_channels(data, lambda url, settings: rotate_channel(url, settings, id))
 
 
 @channels.command("delete")
@@ -173,7 +169,7 @@ def delete_channel(id: ChannelId, data: StoreData = None) -> None:
     """Delete a channel; what was on its way is dropped."""
     from app.channel_commands import delete_channel
 
-    _on_store(data, lambda url: delete_channel(url, data, id))
+    _on_channels(data, lambda url, settings: delete_channel(url, settings, id))
 
 
 def _lifetime(days: int | None) -> timedelta | None:
@@ -181,16 +177,16 @@ def _lifetime(days: int | None) -> timedelta | None:
 
 
 def _on_store(data: Path | None, command: Callable[[str], Coroutine[Any, Any, None]]) -> None:
-    from app.credential_commands import store_of
+    from app.data_folder import database, store_url
     from app.domain.problems import Problem
     from app.logs import configure_logs
     from app.store.documents import StoreUnavailable
 
     configure_logs("warning")
-    url = store_of(data) if data is not None else os.environ.get("SLIPWAY_STORE_URL")
+    url = store_url(data) if data is not None else os.environ.get("SLIPWAY_STORE_URL")
     if not url:
         fail("Say which store: set SLIPWAY_STORE_URL, or name the folder of `slipway dev` with --data .slipway")
-    if data is not None and not (data / "slipway.db").exists():
+    if data is not None and not database(data).exists():
         fail(f"There is no data in {data}: start `slipway dev --data {data}` first.")
     try:
         asyncio.run(command(url))
@@ -198,3 +194,18 @@ def _on_store(data: Path | None, command: Callable[[str], Coroutine[Any, Any, No
         fail(problem.message)
     except (StoreUnavailable, ValueError) as error:
         fail(str(error))
+
+
+def _on_channels(data: Path | None, command: Callable[[str, "ChannelSettings"], Coroutine[Any, Any, None]]) -> None:
+    from pydantic import ValidationError
+
+    from app.data_folder import kept_secrets_key
+    from app.settings import ChannelSettings
+
+    try:
+        settings = ChannelSettings()
+        if not settings.secrets_key and data is not None and (key := kept_secrets_key(data)):
+            settings = ChannelSettings(secrets_key=key)
+    except ValidationError as error:
+        fail_settings(error)
+    _on_store(data, lambda url: command(url, settings))

@@ -18,8 +18,9 @@ from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
 from app import embedded
-from app.data_folder import AlreadyRunning, DataFolder, FolderUnusable
+from app.data_folder import AlreadyRunning, DataFolder, FolderUnusable, database, store_url
 from app.embedded import EmbeddedValkey, ValkeyFailed
+from app.store import open_store
 
 # Holds a data folder with its Valkey, as `slipway dev` does, on the event loop that uvicorn uses.
 OWNER = """
@@ -102,11 +103,23 @@ async def value_soon(client: Redis, key: str, within: float = 8) -> str | None:
         await asyncio.sleep(0.02)
 
 
+async def test_the_store_of_a_folder_is_in_it_whatever_its_name(folder: Path) -> None:
+    """What looks like an escape in a folder's name is none: server and commands have the same file."""
+    odd = folder / "w%41 b"
+    odd.mkdir(parents=True)
+    store = open_store(store_url(odd))
+    try:
+        await store.prepare()
+    finally:
+        await store.close()
+    assert database(odd).exists()
+
+
 def test_a_new_folder_is_private_and_stays_out_of_git(folder: Path) -> None:
     """Nobody else may look into a folder that Slipway made, and git ignores it."""
     with DataFolder.open(folder, url="http://here") as opened:
         assert opened.path.stat().st_mode & 0o777 == 0o700
-        assert opened.database == folder / "slipway.db"
+        assert database(opened.path) == folder / "slipway.db"
         assert (folder / ".gitignore").read_text() == "*\n"
 
 

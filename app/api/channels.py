@@ -98,10 +98,7 @@ class CreateChannelInput:
     def edit(self) -> ChannelEdit:
         """What is set besides kind, name and target."""
         return ChannelEdit(
-            types=tuple(self.types),
-            features=tuple(self.features),
-            pipeline_ids=tuple(self.pipeline_ids),
-            enabled=self.enabled,
+            types=self.types, features=self.features, pipeline_ids=self.pipeline_ids, enabled=self.enabled
         )
 
 
@@ -121,14 +118,7 @@ class UpdateChannelInput:
 
     def edit(self) -> ChannelEdit:
         """The register's edit."""
-        return ChannelEdit(
-            name=self.name,
-            target=self.target,
-            types=None if self.types is None else tuple(self.types),
-            features=None if self.features is None else tuple(self.features),
-            pipeline_ids=None if self.pipeline_ids is None else tuple(self.pipeline_ids),
-            enabled=self.enabled,
-        )
+        return ChannelEdit(self.name, self.target, self.types, self.features, self.pipeline_ids, self.enabled)
 
 
 # --- what the mutations answer ----------------------------------------------------------------------------------------

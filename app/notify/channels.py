@@ -54,9 +54,9 @@ class ChannelEdit(Struct, frozen=True):
 
     name: str | None = None
     target: str | None = None
-    types: tuple[NotificationType, ...] | None = None
-    features: tuple[str, ...] | None = None
-    pipeline_ids: tuple[str, ...] | None = None
+    types: Sequence[NotificationType] | None = None
+    features: Sequence[str] | None = None
+    pipeline_ids: Sequence[str] | None = None
     enabled: bool | None = None
 
 

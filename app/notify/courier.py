@@ -6,7 +6,8 @@ it. A channel's releases go side by side, a few at a time, and channels have not
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import structlog
@@ -19,8 +20,9 @@ from app.domain.notifications import is_current
 from app.engine import Clock, new_id
 from app.notify.chats import Chats
 from app.notify.payloads import notice_body, test_body
-from app.notify.targets import NotDelivered
+from app.notify.targets import NotDelivered, Targets
 from app.notify.webhooks import Webhooks
+from app.settings import ChannelSettings
 from app.store.documents import StoreUnavailable
 from app.store.notifications import Channels, Deliveries, Secrets
 from app.store.repositories import Releases
@@ -33,6 +35,24 @@ _FOUND = 64
 _ROUND = timedelta(seconds=40)
 _LEASE_BEYOND = timedelta(seconds=5)
 _LONGEST_SILENCE = timedelta(hours=1)
+
+
+@asynccontextmanager
+async def open_courier(
+    channels: Channels,
+    secrets: Secrets,
+    deliveries: Deliveries,
+    releases: Releases,
+    clock: Clock,
+    settings: ChannelSettings,
+) -> AsyncIterator["Courier"]:
+    """A courier with connections of its own, to the end of the block."""
+    targets, seconds = Targets(settings.allowed_targets), settings.delivery_seconds
+    webhooks, chats = Webhooks(targets, seconds), Chats(targets, seconds)
+    try:
+        yield Courier(channels, secrets, deliveries, releases, webhooks, chats, clock, settings.public_url, seconds)
+    finally:
+        await webhooks.aclose()
 
 
 class Courier:
