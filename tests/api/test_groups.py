@@ -12,6 +12,7 @@ import uvloop
 from msgspec import structs
 from starlette.websockets import WebSocket, WebSocketState
 from structlog.typing import EventDict
+from websockets.frames import Frame, Opcode
 
 from app.api.group import Group
 from app.api.members import LINE, Gone, Line, Member
@@ -35,7 +36,8 @@ class Peer:
 
     def __init__(self, line: Line | None = None) -> None:
         self.told: list[Any] = []
-        self.websocket = WebSocket({"type": "websocket", "extensions": {LINE: line}}, self._receive, self._send)
+        self.line = line or Line()
+        self.websocket = WebSocket({"type": "websocket", "extensions": {LINE: self.line}}, self._receive, self._send)
         self.websocket.application_state = WebSocketState.CONNECTED
         self.member = Member(self.websocket, "1", lambda: None)
 
@@ -61,6 +63,12 @@ async def revision(release: object) -> str:
     """The answer to a question that asks for feature and revision."""
     assert isinstance(release, Release)
     return msgspec.json.encode([release.feature_key, release.revision]).decode()
+
+
+def frames(*sequences: int) -> bytes:
+    """The messages that tell of those events, as they are on the wire."""
+    texts = [f'{{"id":"1","type":"next","payload":{each}}}'.encode() for each in sequences]
+    return b"".join(Frame(Opcode.TEXT, text).serialize(mask=False) for text in texts)
 
 
 @pytest.fixture
@@ -113,6 +121,40 @@ async def test_an_event_that_cannot_be_rendered_now_is_read_from_the_record(
     logs.clear()
     await act(services, await stored(services, release), UNPAUSE)
     await eventually(lambda: [peer.told for peer in peers] == [[1, 2, 3, 4]] * 2)
+
+
+async def test_events_that_wait_are_written_together(services: Services, groups: Groups) -> None:
+    """What comes while another is told is one write for each socket; who joins or leaves meanwhile has its own."""
+    release = await start_release(services, phase("a"))
+    source, begun, may_go_on = EventsOf(services.hub, release.id, 0), asyncio.Event(), asyncio.Event()
+
+    async def render(event: object) -> str:
+        if isinstance(event, RecordedEvent) and event.event.sequence == 3 and not begun.is_set():
+            begun.set()
+            await may_go_on.wait()
+        return await sequence(event)
+
+    lines: list[list[bytes]] = [[], [], []]
+    peers = [Peer(), Peer(), Peer()]
+    group: Group[EventsOf] = groups.of("question", source, render)
+    for peer, written in zip(peers[:2], lines, strict=False):
+        peer.line.write = written.append
+        await group.join(peer.member, source)
+    await act(services, release, PAUSE)
+    await begun.wait()
+    for action in (UNPAUSE, PAUSE):
+        await act(services, await stored(services, release), action)
+    group.leave(peers[1].member)
+    peers[2].line.write = lines[2].append
+    await group.join(peers[2].member, source)
+    may_go_on.set()
+
+    await eventually(lambda: len(lines[0]) == 2)
+    assert lines[0] == [frames(3), frames(4, 5)]
+    await act(services, await stored(services, release), UNPAUSE)
+    await eventually(lambda: len(lines[0]) == 3 and len(lines[2]) == 1)
+    assert (lines[0][2], lines[2], lines[1]) == (frames(6), [frames(6)], [])
+    assert [peer.told for peer in peers] == [[1, 2], [1, 2], [1, 2, 3, 4, 5]]
 
 
 async def test_what_was_read_before_it_was_announced_is_not_told_again(services: Services, groups: Groups) -> None:
