@@ -11,7 +11,7 @@ by starting another one.
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -110,74 +110,66 @@ async def notify_sweep(context: dict[Any, Any]) -> None:
 
 def make_notifier(services: Services, *, burst: bool = False) -> Worker:
     """An arq worker that tells and delivers; otherwise like `make_worker`. A job for each channel, at most 100."""
-    every = round(services.settings.sweep_seconds)
-    return Worker(
-        functions=[
-            func(cast(WorkerCoroutine, tell), name=TELL, max_tries=1),
-            func(cast(WorkerCoroutine, deliver), name=DELIVER, max_tries=1),
-        ],
-        cron_jobs=[
-            cron(
-                cast(WorkerCoroutine, notify_sweep),
-                second=set(range(0, 60, every)),
-                run_at_startup=True,
-                max_tries=1,
-                keep_result=0,
-                timeout=_JOB_SECONDS,
-            )
-        ]
-        if not burst
-        else None,
-        redis_pool=connect(services.settings.redis_url),
+    return _make(
+        services,
+        {TELL: tell, DELIVER: deliver},
+        notify_sweep,
+        burst,
         queue_name=NOTIFY_QUEUE,
-        ctx={"services": services},
-        burst=burst,
         poll_delay=_NOTIFY_POLL_SECONDS,
-        keep_result=0,
         max_jobs=2 * MAX_CHANNELS,
-        job_timeout=_JOB_SECONDS,
         health_check_interval=_JOB_SECONDS,
-        log_results=False,
-        handle_signals=False,
-        **SERIALIZERS,
     )
 
 
 def make_worker(services: Services, *, burst: bool = False) -> Worker:
     """An arq worker with Redis connections of its own; `close` ends it. In burst mode it only empties the queue."""
-    every = round(services.settings.sweep_seconds)
-    worker = Worker(
-        functions=[func(cast(WorkerCoroutine, end_bake), name=END_BAKE, max_tries=1)],
-        cron_jobs=[
-            cron(
-                cast(WorkerCoroutine, sweep),
-                second=set(range(0, 60, every)),
-                run_at_startup=True,
-                max_tries=1,
-                keep_result=0,
-                timeout=_JOB_SECONDS,
-            )
-        ]
-        if not burst
-        else None,
-        redis_pool=connect(services.settings.redis_url),
+    worker = _make(
+        services,
+        {END_BAKE: end_bake},
+        sweep,
+        burst,
         queue_name=QUEUE,
-        ctx={"services": services},
-        burst=burst,
         poll_delay=_POLL_SECONDS,
-        # arq refuses a job id while its result is kept.
-        keep_result=0,
         # Few: of jobs that are due together the first does the work of all, and the rest only cost their start.
         max_jobs=10,
-        job_timeout=_JOB_SECONDS,
         health_check_interval=_HEALTH_SECONDS,
         health_check_key=HEALTH_KEY,
-        log_results=False,
-        handle_signals=False,
-        **SERIALIZERS,
     )
     worker.ctx["worker"] = worker
     return worker
+
+
+def _make(
+    services: Services,
+    jobs: Mapping[str, Callable[..., Awaitable[None]]],
+    swept_by: Callable[..., Awaitable[None]],
+    burst: bool,
+    **more: Any,
+) -> Worker:
+    every = round(services.settings.sweep_seconds)
+    swept = cron(
+        cast(WorkerCoroutine, swept_by),
+        second=set(range(0, 60, every)),
+        run_at_startup=True,
+        max_tries=1,
+        keep_result=0,
+        timeout=_JOB_SECONDS,
+    )
+    return Worker(
+        functions=[func(cast(WorkerCoroutine, job), name=name, max_tries=1) for name, job in jobs.items()],
+        cron_jobs=None if burst else [swept],
+        redis_pool=connect(services.settings.redis_url),
+        ctx={"services": services},
+        burst=burst,
+        # arq refuses a job id while its result is kept.
+        keep_result=0,
+        job_timeout=_JOB_SECONDS,
+        log_results=False,
+        handle_signals=False,
+        **SERIALIZERS,
+        **more,
+    )
 
 
 async def run(services: Services) -> None:
