@@ -1,20 +1,15 @@
 """How times, durations and JSON travel."""
 
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any, NewType
 
 import isodate
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
+from app.domain.iso8601 import duration_text, time_text
+
 JSON = NewType("JSON", object)
-
-
-def _write_time(value: datetime) -> str:
-    if value.tzinfo is not UTC:
-        value = value.astimezone(UTC)
-    return value.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def _read_time(value: Any) -> datetime:
@@ -25,11 +20,6 @@ def _read_time(value: Any) -> datetime:
     except (TypeError, ValueError, OverflowError):
         raise ValueError("use an ISO 8601 time such as 2026-11-24T12:00:00Z") from None
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
-
-
-@lru_cache(maxsize=1_000)
-def _write_duration(value: timedelta) -> str:
-    return isodate.duration_isoformat(value) if value else "PT0S"
 
 
 def _read_duration(value: Any) -> timedelta:
@@ -50,13 +40,13 @@ SCALARS: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
         description="A moment as ISO 8601 in UTC with milliseconds: 2026-11-24T12:00:00.000Z",
-        serialize=_write_time,
+        serialize=time_text,
         parse_value=_read_time,
     ),
     timedelta: strawberry.scalar(
         name="Duration",
         description="ISO 8601, e.g. PT1H30M",
-        serialize=_write_duration,
+        serialize=duration_text,
         parse_value=_read_duration,
     ),
     JSON: strawberry.scalar(

@@ -235,6 +235,5 @@ def waits_for(release: Release, principal: Principal) -> bool:
     phase = release.current_phase
     if phase is None or phase.status is not PhaseStatus.WAITING_FOR_REVIEW:
         return False
-    barred = phase.prevent_self_approval and principal.actor.id == release.started_by.id
-    has_approved = any(approval.actor.id == principal.actor.id for approval in phase.approvals)
-    return principal.role.includes(Role.APPROVER) and not barred and not has_approved
+    actor = principal.actor
+    return principal.role.includes(Role.APPROVER) and not release.bars(actor, phase) and not phase.is_approved_by(actor)

@@ -96,6 +96,10 @@ class ReleasePhase(Struct, frozen=True, weakref=True):  # which what is shown of
     bake_remaining: timedelta | None = None
     ended_at: datetime | None = None
 
+    def is_approved_by(self, actor: Actor) -> bool:
+        """Whether the actor has approved it."""
+        return any(approval.actor.id == actor.id for approval in self.approvals)
+
 
 class ReleaseEvent(Struct, frozen=True):
     """One fact in a release's history. `action` and `idempotency_key` are those of the action that caused it."""
@@ -158,6 +162,10 @@ class Release(Struct, frozen=True, weakref=True):  # which what is shown of it m
     def current_phase(self) -> ReleasePhase | None:
         """The phase whose turn it is, or None when the release is over."""
         return next((phase for phase in self.phases if phase.status in CURRENT), None)
+
+    def bars(self, actor: Actor, phase: ReleasePhase) -> bool:
+        """Whether a phase asks for the approval of somebody else, since the actor started the release."""
+        return phase.prevent_self_approval and actor.id == self.started_by.id
 
     def phase(self, id: str) -> ReleasePhase | None:
         """The phase of that id."""

@@ -159,11 +159,11 @@ def _decide(release: Release, command: Command, by: Principal, now: datetime) ->
 def _approve(release: Release, phase: ReleasePhase, by: Actor, reason: str | None, now: datetime) -> Release:
     if phase.status is not PhaseStatus.WAITING_FOR_REVIEW:
         raise InvalidTransition(f"“{phase.name}” does not wait for review: it is {in_words(phase.status)}.", release)
-    if phase.prevent_self_approval and by.id == release.started_by.id:
+    if release.bars(by, phase):
         raise InvalidTransition(
             f"You started {release.title}, and “{phase.name}” asks for the approval of somebody else.", release
         )
-    if any(approval.actor.id == by.id for approval in phase.approvals):
+    if phase.is_approved_by(by):
         raise InvalidTransition(
             f"You have approved “{phase.name}” already; it needs {phase.required_approvals} different people.", release
         )

@@ -1,12 +1,12 @@
 """What a webhook's body says: the event as the GraphQL API gives it, and the id by which a receiver knows it again."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
-import isodate
 import msgspec
 
 from app.domain.access import Actor
 from app.domain.comparing import Json
+from app.domain.iso8601 import duration_text, time_text
 from app.domain.messages import Message
 from app.domain.notifications import Notice, phase_of
 from app.domain.releases import Approval, Release, ReleaseEvent, ReleasePhase
@@ -18,7 +18,7 @@ def notice_body(id: str, release: Release, notice: Notice, message: Message) -> 
         {
             "id": id,
             "type": notice.type.value,
-            "timestamp": _time(notice.at),
+            "timestamp": time_text(notice.at),
             "reminder": notice.reminder,
             "title": message.title,
             "link": message.link,
@@ -33,7 +33,7 @@ def test_body(id: str, message: Message, now: datetime) -> bytes:
         {
             "id": id,
             "type": "TEST",
-            "timestamp": _time(now),
+            "timestamp": time_text(now),
             "title": message.title,
             "text": message.text,
             "link": message.link,
@@ -49,7 +49,7 @@ def event_fields(release: Release, event: ReleaseEvent) -> Json:
     return {
         "sequence": event.sequence,
         "type": event.type.value,
-        "at": _time(event.at),
+        "at": time_text(event.at),
         "actor": _actor(event.actor),
         "reason": event.reason,
         "phase": _phase(phase) if phase else None,
@@ -71,7 +71,7 @@ def _release(release: Release) -> Json:
         "status": release.status.value,
         "currentPhase": _phase(release.current_phase) if release.current_phase else None,
         "startedBy": _actor(release.started_by),
-        "startedAt": _time(release.started_at),
+        "startedAt": time_text(release.started_at),
         "endedAt": _optional_time(release.ended_at),
         "revision": release.revision,
     }
@@ -83,7 +83,7 @@ def _phase(phase: ReleasePhase) -> Json:
         "index": phase.index,
         "name": phase.name,
         "status": phase.status.value,
-        "bakeTime": _duration(phase.bake_time),
+        "bakeTime": duration_text(phase.bake_time),
         "requiredApprovals": phase.required_approvals,
         "approvals": [_approval(each) for each in phase.approvals],
         "reviewBypassed": phase.review_bypassed,
@@ -94,20 +94,12 @@ def _phase(phase: ReleasePhase) -> Json:
 
 
 def _approval(approval: Approval) -> Json:
-    return {"actor": _actor(approval.actor), "at": _time(approval.at), "reason": approval.reason}
+    return {"actor": _actor(approval.actor), "at": time_text(approval.at), "reason": approval.reason}
 
 
 def _actor(actor: Actor) -> Json:
     return {"id": actor.id, "name": actor.name, "kind": actor.kind.value}
 
 
-def _time(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _optional_time(at: datetime | None) -> str | None:
-    return None if at is None else _time(at)
-
-
-def _duration(duration: timedelta) -> str:
-    return isodate.duration_isoformat(duration) if duration else "PT0S"
+    return None if at is None else time_text(at)
