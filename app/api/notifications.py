@@ -25,10 +25,10 @@ from app.domain.messages import release_link
 from app.domain.notifications import NotificationType
 from app.live import Hub
 from app.notify.feed import Feed
+from app.notify.reading import WAITING, changes_of, mark_read, pending_page, unread_page
 from app.notify.reading import PendingReview as Review
-from app.notify.reading import changes_of, mark_read, pending_page, unread_page
 from app.store.notifications import Notifications
-from app.store.repositories import ReleaseFilter, Releases
+from app.store.repositories import Releases
 
 
 class Told(Struct, frozen=True):
@@ -147,8 +147,7 @@ class ReviewsFor:
     async def __aiter__(self) -> AsyncGenerator[Review, None]:
         """See `reading.changes_of`."""
         told: dict[str, Review] = {}
-        waiting = ReleaseFilter(statuses=(releases.ReleaseStatus.WAITING_FOR_REVIEW,))
-        async with aclosing(self._hub.matching_releases(waiting)) as matching:
+        async with aclosing(self._hub.matching_releases(WAITING)) as matching:
             async for release in matching:
                 for review in changes_of(release, told, self._caller):
                     yield review

@@ -11,15 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from app.domain.messages import Message, in_markdown
-from app.notify.guarding import Guard, masked
+from app.notify.guarding import Guard
 from app.notify.targets import NotDelivered, Targets
 
 T = TypeVar("T")
 
 MAX_THREADS = 8
+_SHORTEST_SECRET = 4
 # They speak to the desktop or the log of the machine that Slipway runs on.
 _LOCAL = {"dbus", "kde", "qt", "glib", "gnome", "macosx", "windows", "syslog", "blink1"}
 # Parameters by which a URL names a file of that machine, to be sent or to sign with.
@@ -154,6 +155,20 @@ def _send(url: str, message: Message, guard: Guard) -> None:
     if guard.refused:
         raise guard.refused[0]
     raise NotDelivered(masked(" ".join(notes), url) or "Apprise could not send it and does not say why.")
+
+
+def masked(text: str, url: str) -> str:
+    """A text without what may be secret of a URL: user, password, path, query, and a host that is none."""
+    location, _, query = url.partition("://")[2].partition("?")
+    parts = urlsplit(f"//{location}")
+    names = [*parts.netloc.rpartition("@")[0].split(":"), *parts.path.split("/"), parts.fragment]
+    host = parts.netloc.rpartition("@")[2].partition(":")[0]
+    values = [pair.partition("=")[2] for pair in query.split("&")]
+    given = [*names, *values, *([] if "." in host else parts.netloc.rpartition("@")[2].split(":"))]
+    secrets = {spelling for each in given for spelling in (each, unquote(each)) if len(spelling) >= _SHORTEST_SECRET}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "…")
+    return text
 
 
 class _Notes(logging.Handler):

@@ -11,11 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from app.notify.targets import TargetRefused, Targets
-
-_SHORTEST_SECRET = 4
 
 _guarded = threading.local()
 _watched = threading.Lock()
@@ -74,17 +71,3 @@ def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "socket.connect":
         guard.keep(arguments[0])
     guard.check(arguments[1])
-
-
-def masked(text: str, url: str) -> str:
-    """A text without what may be secret of a URL: user, password, path, query, and a host that is none."""
-    location, _, query = url.partition("://")[2].partition("?")
-    parts = urlsplit(f"//{location}")
-    names = [*parts.netloc.rpartition("@")[0].split(":"), *parts.path.split("/"), parts.fragment]
-    host = parts.netloc.rpartition("@")[2].partition(":")[0]
-    values = [pair.partition("=")[2] for pair in query.split("&")]
-    given = [*names, *values, *([] if "." in host else parts.netloc.rpartition("@")[2].split(":"))]
-    secrets = {spelling for each in given for spelling in (each, unquote(each)) if len(spelling) >= _SHORTEST_SECRET}
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "…")
-    return text

@@ -14,7 +14,8 @@ from app.store.documents import DuplicateKey
 from app.store.notifications import Notifications, ReadMarks
 from app.store.repositories import Page, ReleaseFilter, Releases
 
-_WAITING = ReleaseFilter(statuses=(ReleaseStatus.WAITING_FOR_REVIEW,))
+WAITING = ReleaseFilter(statuses=(ReleaseStatus.WAITING_FOR_REVIEW,))
+"""Releases that wait for somebody's review."""
 
 
 class PendingReview(Struct, frozen=True):
@@ -68,7 +69,7 @@ async def pending_page(
     """Reviews that wait for a reader, of the newest release first; and their releases."""
     found, more = list[PendingReview](), True
     while more and len(found) <= first:
-        page = await releases.page(_WAITING, first + 1, after)
+        page = await releases.page(WAITING, first + 1, after)
         more = page.has_next
         if not page.values:
             break

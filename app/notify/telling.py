@@ -26,6 +26,7 @@ from app.domain.notifications import (
     audience,
     delivery_id,
     notification_id,
+    phase_of,
     told_of,
     untold,
 )
@@ -186,7 +187,7 @@ class Teller:
         if whom is None:
             return
         said, event = message(release, notice, self._base_url, now), release.history[notice.sequence - 1]
-        phase = release.phase(event.phase_id) if event.phase_id else None
+        phase = phase_of(release, event)
         notification = Notification(
             id=notification_id(release.id, notice),
             type=notice.type,

@@ -8,8 +8,7 @@ import pytest
 
 from app.domain.messages import Message
 from app.engine import SystemClock
-from app.notify.chats import Chats, NotUnderstood, described
-from app.notify.guarding import masked
+from app.notify.chats import Chats, NotUnderstood, described, masked
 from app.notify.targets import NotDelivered, TargetRefused, Targets
 from app.notify.webhooks import Webhooks
 from tests.notify.receiving import DRIP, Hooks, response
